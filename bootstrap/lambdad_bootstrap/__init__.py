@@ -1,0 +1,1 @@
+"""What guests are given to run: the files that stand at /var/runtime inside an environment."""

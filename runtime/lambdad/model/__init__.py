@@ -1,0 +1,1 @@
+"""The nouns: immutable values, limits, names and errors. Imports nothing of lambdad's."""

@@ -1,0 +1,1 @@
+"""What stands between the daemon and a guest: namespaces, seccomp, cgroups, the zygote, init."""
