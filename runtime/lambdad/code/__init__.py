@@ -1,0 +1,1 @@
+"""Code at rest: archives, content-addressed trees, and what each runtime starts with."""

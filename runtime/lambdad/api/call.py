@@ -1,0 +1,20 @@
+"""What an operation knows of the request beside its parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the API.
+
+    Attributes:
+        request_id: what the answer's ``x-amzn-RequestId`` says.
+        trace: the incoming ``X-Amzn-Trace-Id``; empty if there was none.
+        endpoint: scheme, host and port by which the client came.
+    """
+
+    request_id: str
+    trace: str = ""
+    endpoint: str = ""

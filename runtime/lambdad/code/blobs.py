@@ -1,0 +1,156 @@
+"""Code at rest: each uploaded zip and its unpacked tree, under the SHA-256 of the zip.
+
+Content-addressed: what stands under a name never changes, so adding is idempotent and needs no
+lock. This module knows files only; which function uses which tree is the store's to know.
+
+Below the root, which is for the daemon alone::
+
+    <sha256>/zip        as uploaded, byte for byte
+    <sha256>/tree/      what an environment sees as /var/task
+    staging/<random>/   being written, or being removed
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambdad.code import archive
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A zip that is kept.
+
+    Attributes:
+        tree: its name here: the SHA-256 of the zip in hexadecimal.
+        sha256_base64: the same digest as ``CodeSha256`` shows it.
+        zip_bytes: the size of the zip, as ``CodeSize`` shows it.
+    """
+
+    tree: str
+    sha256_base64: str
+    zip_bytes: int
+
+
+class Blobs:
+    """The zips and trees below ``root``. Every method blocks on the disk.
+
+    Args:
+        root: made if it does not exist; what is above it must.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._staging = root, root / "staging"
+        for directory in (root, self._staging):
+            directory.mkdir(mode=0o700, exist_ok=True)
+
+    def path(self, tree: str) -> Path:
+        """The directory with the unpacked code."""
+        return self._root / tree / "tree"
+
+    def zip(self, tree: str) -> Path:
+        """The file with the bytes that were uploaded."""
+        return self._root / tree / "zip"
+
+    def zip_if_there(self, tree: str) -> Path | None:
+        """The same for a name that somebody else gives, be it well-formed or not."""
+        if not _DIGEST.fullmatch(tree):
+            return None
+        path = self.zip(tree)
+        return path if path.exists() else None
+
+    def add(self, zip_bytes: bytes) -> Blob:
+        """Keep a zip and its tree. After this returns they survive a loss of power.
+
+        Raises:
+            BadArchive, ArchiveTooLarge: see ``lambdad.code.archive.unpack``; nothing is kept.
+            OSError: the file system would not take it; nothing is kept.
+        """
+        digest = hashlib.sha256(zip_bytes)
+        blob = Blob(digest.hexdigest(), base64.b64encode(digest.digest()).decode(), len(zip_bytes))
+        if not (self._root / blob.tree).exists():
+            self._make(blob.tree, zip_bytes)
+        # Also for what was there already: another thread may have put it there just now.
+        _sync(self._root)
+        return blob
+
+    def _make(self, tree: str, zip_bytes: bytes) -> None:
+        """Fill a directory aside and put it in its place, unless another thread was quicker."""
+        staged = Path(tempfile.mkdtemp(dir=self._staging))
+        try:
+            _fill(staged, zip_bytes)
+            _rename_unless_there(staged, self._root / tree)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def sweep(self, keep: Collection[str]) -> tuple[str, ...]:
+        """Remove what a crash left behind and every tree not in ``keep``; say which trees went.
+
+        To be called while nothing is being added: half-written code cannot be told from what a
+        crash left, nor new code that no function names yet from what no function names any more.
+
+        Raises:
+            OSError: something cannot be removed.
+        """
+        swept = sorted(
+            name
+            for name in os.listdir(self._root)  # noqa: PTH208  names are wanted, not paths
+            if _DIGEST.fullmatch(name) and name not in keep
+        )
+        for name in swept:
+            # It disappears from its place at once, never file by file.
+            (self._root / name).rename(Path(tempfile.mkdtemp(dir=self._staging)) / name)
+        for leftover in self._staging.iterdir():
+            _remove(leftover)
+        return tuple(swept)
+
+
+def _fill(staged: Path, zip_bytes: bytes) -> None:
+    archive.unpack(zip_bytes, staged / "tree")
+    copy = staged / "zip"
+    copy.touch(mode=0o600)
+    copy.write_bytes(zip_bytes)
+    staged.chmod(0o755)
+    for directory, _, files in os.walk(staged):
+        for file in files:
+            _sync(Path(directory, file))
+        _sync(Path(directory))
+
+
+def _rename_unless_there(staged: Path, place: Path) -> None:
+    """Rename a directory; one that is not empty is never replaced, see rename(2)."""
+    try:
+        staged.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or directory to the disk, see fsync(2); a link is flushed with its directory."""
+    if path.is_symlink():
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree, a file or a link, never what a link points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

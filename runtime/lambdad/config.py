@@ -1,0 +1,104 @@
+"""Every setting once: its name, default, flag, variable and meaning.
+
+Command line, environment (``LAMBDAD_<NAME>``) and TOML file are read from this table, the
+former before the latter.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lambdad.model import limits
+
+CONFIG_FILE = Path("/etc/lambdad.toml")
+
+
+def default_state_dir() -> Path:
+    """``/var/lib/lambdad`` for root, the user's state folder for others."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/lambdad")
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return Path(home) / "lambdad"
+
+
+def _setting(default: Any, text: str, **more: Any) -> Any:
+    metadata = {"help": text, **more}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+# ruff: noqa: RUF009  each call makes one field
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a daemon is to run."""
+
+    host: str = _setting("127.0.0.1", "Address of the Lambda API.")
+    port: int = _setting(3001, "Port of the Lambda API; 0 picks a free one.")
+    state_dir: Path = _setting(default_state_dir, "Where functions are kept.")
+    region: str = _setting("us-east-1", "Region in ARNs and variables.")
+    account: str = _setting("123456789012", "Account number in ARNs.")
+    concurrency: int = _setting(
+        limits.concurrency_default, "Invocations at a time; beyond, 429.", minimum=1
+    )
+    idle_s: float = _setting(
+        float(limits.idle_s_default), "Seconds an idle environment is kept.", minimum=0
+    )
+    insecure_no_auth: bool = _setting(
+        default=False, text="Allow an address that others can reach; nothing checks who calls."
+    )
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command an option for each setting, and ``--config``."""
+    for item in reversed(fields(Settings)):
+        flag = "--" + item.name.replace("_", "-")
+        kind: Any = {"int": int, "float": float, "Path": Path}.get(str(item.type), str)
+        if "minimum" in item.metadata:
+            ranged = click.IntRange if kind is int else click.FloatRange
+            kind = ranged(min=item.metadata["minimum"])
+        shown: dict[str, Any] = {"type": kind}
+        if str(item.type) == "bool":
+            shown = {"is_flag": True}
+        command = click.option(
+            flag,
+            default=item.default if item.default_factory is MISSING else item.default_factory,
+            show_default=item.name != "state_dir",
+            envvar="LAMBDAD_" + item.name.upper(),
+            help=item.metadata["help"],
+            **shown,
+        )(command)
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="LAMBDAD_CONFIG",
+        is_eager=True,
+        expose_value=False,
+        callback=_read_file,
+        help=f"TOML file with settings by these names.  [default: {CONFIG_FILE}]",
+    )(command)
+
+
+def _read_file(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Take defaults from the file; flags and variables still win."""
+    if path is None and not CONFIG_FILE.exists():
+        return
+    path = path or CONFIG_FILE
+    try:
+        values: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"cannot read {path}: {error}") from error
+    known = {item.name for item in fields(Settings)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise click.BadParameter(
+            f"cannot read {path}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+        )
+    context.default_map = {**(context.default_map or {}), **values}

@@ -1,0 +1,163 @@
+"""The environments of one function, kept warm: asks the policy, does what it says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from lambdad.invoke import pool_policy
+from lambdad.invoke.environment import Environment
+from lambdad.invoke.host import Host
+from lambdad.invoke.invocation import Invocation, Run
+from lambdad.model.errors import ApiError, PlatformFault
+from lambdad.model.function import Function
+
+
+class Account:
+    """The concurrency of the account: how many invocations run, and how many may."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.running = limit, 0
+
+
+class Pool:
+    """One per function and revision: what runs here never changes.
+
+    Args:
+        function: what its environments run.
+        host: what they are made with.
+        account: shared with every other pool.
+        idle_s: how long an environment is kept without work.
+    """
+
+    def __init__(self, function: Function, host: Host, account: Account, idle_s: float) -> None:
+        self.function, self._host, self._account = function, host, account
+        self._idle_s = idle_s
+        self._loop = asyncio.get_running_loop()
+        self._idle: deque[Environment] = deque()  # the last used stands last
+        self._all: set[Environment] = set()
+        self._finishing = 0
+        self._waiting: deque[asyncio.Future[Environment | None]] = deque()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._retired = False
+
+    async def invoke(self, invocation: Invocation) -> Run:
+        """Start a run in an environment of its own.
+
+        Raises:
+            ApiError: TooManyRequestsException.
+            PlatformFault: no environment could be had.
+        """
+        view = pool_policy.View(
+            idle=len(self._idle),
+            finishing=self._finishing - len(self._waiting),
+            running=self._account.running,
+            limit=self._account.limit,
+        )
+        match pool_policy.on_arrival(view):
+            case pool_policy.Throttle(reason):
+                raise ApiError(
+                    "TooManyRequestsException",
+                    "Rate Exceeded.",
+                    Reason=reason,
+                    Type="User",
+                    retryAfterSeconds="1",
+                )
+            case pool_policy.Lease():
+                self._account.running += 1
+                return self._run(self._idle.pop(), invocation)
+            case pool_policy.Await():
+                self._account.running += 1
+                environment = await self._next_free()
+            case pool_policy.Spawn():
+                self._account.running += 1
+                environment = None
+        try:
+            return self._run(environment or await self._spawn(), invocation)
+        except PlatformFault:
+            self._account.running -= 1
+            raise
+
+    def retire(self) -> None:
+        """Take no more work; idle environments end now, busy ones when they are done."""
+        self._retired = True
+        while self._idle:
+            self._idle.pop().retire()
+
+    @property
+    def alive(self) -> bool:
+        """Whether an environment of it is left."""
+        return bool(self._all)
+
+    def kill(self) -> None:
+        """End every environment, busy or not."""
+        self._retired = True
+        for environment in list(self._all):
+            environment.retire()
+
+    def _run(self, environment: Environment, invocation: Invocation) -> Run:
+        run = environment.invoke(invocation)
+        run.finished.add_done_callback(self._finished)
+        return run
+
+    def _finished(self, _: asyncio.Future[bytes]) -> None:
+        self._account.running -= 1
+
+    async def _spawn(self) -> Environment:
+        environment = Environment(self.function, self._host, self)
+        self._all.add(environment)
+        await environment.start()
+        return environment
+
+    async def _next_free(self) -> Environment | None:
+        """The next environment that becomes free; none when that takes too long."""
+        waiting: asyncio.Future[Environment | None] = self._loop.create_future()
+        self._waiting.append(waiting)
+        timer = self._loop.call_later(pool_policy.finishing_wait_s, self._give_up, waiting)
+        environment = await waiting
+        timer.cancel()
+        return environment
+
+    def _give_up(self, waiting: asyncio.Future[Environment | None]) -> None:
+        if not waiting.done():
+            self._waiting.remove(waiting)
+            waiting.set_result(None)
+
+    def answered(self, environment: Environment) -> None:
+        environment.finishing = True
+        self._finishing += 1
+
+    def freed(self, environment: Environment) -> None:
+        self._not_finishing(environment)
+        if self._waiting:
+            self._waiting.popleft().set_result(environment)
+        elif self._retired:
+            environment.retire()
+        else:
+            self._idle.append(environment)
+            if self._expiry is None:
+                self._expiry = self._loop.call_later(self._idle_s, self._expire)
+
+    def withdrawn(self, environment: Environment) -> None:
+        self._idle.remove(environment)
+
+    def gone(self, environment: Environment) -> None:
+        self._not_finishing(environment)
+        self._all.discard(environment)
+        if environment in self._idle:
+            self._idle.remove(environment)
+
+    def _not_finishing(self, environment: Environment) -> None:
+        if environment.finishing:
+            environment.finishing = False
+            self._finishing -= 1
+
+    def _expire(self) -> None:
+        now = self._host.clock.monotonic()
+        since = [environment.idle_since for environment in self._idle]
+        for _ in range(pool_policy.expired(since, now, self._idle_s)):
+            self._idle.popleft().retire()
+        self._expiry = None
+        if self._idle:
+            delay_s = self._idle[0].idle_since + self._idle_s - now
+            self._expiry = self._loop.call_later(max(delay_s, 0.01), self._expire)

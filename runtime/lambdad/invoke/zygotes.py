@@ -1,0 +1,175 @@
+"""The daemon's end of the zygotes: one per interpreter, one for all that is executed.
+
+The daemon never forks: a zygote is spawned (posix_spawn) with an empty environment and one
+descriptor, and everything else is asked of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from lambdad.code.runtimes import Interpreter
+from lambdad.model import limits
+from lambdad.model.errors import PlatformFault
+from lambdad_sandbox import channel, plan, steps
+from lambdad_sandbox.features import HostFeatures
+from lambdad_sandbox.messages import Entered, SpawnFailed, SpawnRequest
+from lambdad_sandbox.spec import RootSpec
+
+_log = structlog.get_logger()
+
+START_S_MAX = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Folders that zygotes need: the guest's files, the zygote's own, a place for roots."""
+
+    guest: Path
+    machinery: Path
+    roots: Path
+
+
+class Zygote:
+    """One fork server, from the daemon's side."""
+
+    def __init__(self, pid: int, end: socket.socket) -> None:
+        self.pid, self._end = pid, end
+        self._pidfd = os.pidfd_open(pid)
+
+    def request(self, message: SpawnRequest, descriptors: list[int]) -> None:
+        """Ask for an environment; the answer comes on the environment's own channel.
+
+        Raises:
+            PlatformFault: the zygote is dead or does not keep up.
+        """
+        try:
+            channel.send(self._end, message, descriptors)
+        except OSError as error:
+            raise PlatformFault(f"cannot reach the zygote: {error}") from error
+
+    @property
+    def alive(self) -> bool:
+        try:
+            signal.pidfd_send_signal(self._pidfd, 0)
+        except ProcessLookupError:
+            return False
+        return os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def stop(self) -> None:
+        """End it and every environment that was cloned from it; wait until it has."""
+        self._end.close()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        os.close(self._pidfd)
+
+
+class Zygotes:
+    """All zygotes, started when a function first needs one."""
+
+    def __init__(self, payload: Payload, features: HostFeatures, own: Interpreter) -> None:
+        self._payload, self._features, self._own = payload, features, own
+        self._starting: dict[Interpreter | None, asyncio.Task[Zygote]] = {}
+
+    async def of(self, interpreter: Interpreter | None) -> Zygote:
+        """The zygote of an interpreter; of ``None``, the one for what is executed.
+
+        Raises:
+            PlatformFault: it does not start, with the step that failed.
+        """
+        task = self._starting.get(interpreter)
+        if task is not None and task.done() and (task.exception() or not task.result().alive):
+            self._forget(interpreter)
+            task = None
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._start(interpreter))
+            self._starting[interpreter] = task
+        return await asyncio.shield(task)
+
+    def ready(self, interpreter: Interpreter | None) -> Zygote | None:
+        """The zygote, if it stands already: the way that costs nothing."""
+        task = self._starting.get(interpreter)
+        if task is None or not task.done() or task.cancelled() or task.exception():
+            return None
+        return task.result()
+
+    async def stop(self) -> None:
+        for interpreter, task in list(self._starting.items()):
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+            self._forget(interpreter)
+
+    def _forget(self, interpreter: Interpreter | None) -> None:
+        task = self._starting.pop(interpreter)
+        if not task.cancelled() and task.exception() is None:
+            task.result().stop()
+
+    async def _start(self, interpreter: Interpreter | None) -> Zygote:
+        used = interpreter or self._own
+        root = self._payload.roots / (f"python{used.version}" if interpreter else "exec")
+        root.mkdir(exist_ok=True)
+        spec = RootSpec(
+            mount_point=str(root),
+            interpreter=str(used.prefix),
+            executable=used.inside,
+            preload="bootstrap" if interpreter else "",
+            guest=str(self._payload.guest),
+            machinery=str(self._payload.machinery),
+            uids=(limits.environment_uid_first, limits.environments_max),
+            gid=limits.environment_gid,
+        )
+        packed = steps.pack(plan.make_root(spec, self._features))
+        zygote, end = _spawn(self._own, self._payload.machinery)
+        try:
+            channel.send(end, SpawnRequest(root.name, packed, ()))
+            await asyncio.wait_for(_entered(end), START_S_MAX)
+        except (OSError, TimeoutError, PlatformFault) as error:
+            zygote.stop()
+            raise PlatformFault(f"cannot start the zygote of {root.name}: {error}") from error
+        _log.info("zygote ready", runtime=root.name, pid=zygote.pid)
+        return zygote
+
+
+def _spawn(own: Interpreter, machinery: Path) -> tuple[Zygote, socket.socket]:
+    ours, theirs = channel.pair()
+    command = [str(own.executable), "-I", "-S", "-B", str(machinery), "enter"]
+    pid = os.posix_spawn(
+        command[0],
+        command,
+        {},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, 2, 1),
+            (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+        ],
+    )
+    theirs.close()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
+    ours.setblocking(False)
+    return Zygote(pid, ours), ours
+
+
+async def _entered(end: socket.socket) -> None:
+    """Wait for the first word of a zygote."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(end.fileno(), readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(end.fileno())
+    message, _ = channel.receive(end)
+    if isinstance(message, SpawnFailed):
+        raise PlatformFault(f"cannot {message.step}: {os.strerror(message.errno)}")
+    if not isinstance(message, Entered):
+        raise PlatformFault("it ended without a word; its standard error says why")

@@ -1,0 +1,188 @@
+"""cgroup v1: one hierarchy for each controller, spoken to through cgroupspy.
+
+cgroupspy's controllers are used on nodes given by their path. Its ``trees`` are not: they walk
+whole hierarchies. It has no pids and no freezer controller; they are declared here in its
+manner. A write through it takes 8 us, against 2 us by hand: 40 us of a leaf, which is worth it.
+
+Source: https://docs.kernel.org/admin-guide/cgroup-v1/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from cgroupspy.controllers import Controller, CpuAcctController, CpuController, MemoryController
+from cgroupspy.interfaces import BaseFileInterface, IntegerFile
+from cgroupspy.nodes import Node
+
+from lambdad_sandbox.cgroup.ending import (
+    end_all,
+    patience,
+    remove_directory,
+    remove_if_childless,
+)
+from lambdad_sandbox.cgroup.protocol import CannotLimit, Cgroup, CgroupBusy, Limits
+
+# The freezer comes first: who is in any of the hierarchies is in this one, and kill finds it.
+CONTROLLERS = ("freezer", "memory", "pids", "cpu", "cpuacct")
+
+_SHARES_OF_A_CPU = 1_024
+_SHARES_MIN = 2  # the kernel takes no less
+
+# Freezing the first group of a host, or thawing the last, patches the kernel's code: 127 us
+# instead of 2. So each keeper has one empty group that stays frozen.
+_ALWAYS_FROZEN = ".frozen"
+
+
+class PidsController(Controller):  # type: ignore[misc]  # cgroupspy has no types
+    max = IntegerFile("pids.max")
+
+
+class FreezerController(Controller):  # type: ignore[misc]  # as above
+    state = BaseFileInterface("freezer.state")
+
+
+class V1Cgroup:
+    """A leaf of the same name in each hierarchy, see ``protocol.Cgroup``."""
+
+    clone_fd: int | None = None
+
+    def __init__(self, name: str, subtrees: Mapping[str, Path]) -> None:
+        self.name = name
+        self.attach_fds: tuple[int, ...] = ()
+        nodes = {kind: Node(os.fspath(subtree / name)) for kind, subtree in subtrees.items()}
+        self._freezer = FreezerController(nodes["freezer"])
+        self._memory = MemoryController(nodes["memory"])
+        self._pids = PidsController(nodes["pids"])
+        self._cpu = CpuController(nodes["cpu"])
+        self._cpuacct = CpuAcctController(nodes["cpuacct"])
+        # Controllers may share a hierarchy, such as cpu,cpuacct; the order stays.
+        self._directories = tuple(dict.fromkeys(subtree / name for subtree in subtrees.values()))
+
+    def claim(self) -> None:
+        """Make the first of the directories, for nobody else.
+
+        Raises:
+            FileExistsError: somebody has the name.
+        """
+        self._directories[0].mkdir()
+
+    def limit(self, limits: Limits) -> None:
+        """Make the other directories, write the limits, open the doors."""
+        for directory in self._directories[1:]:
+            directory.mkdir()
+        self._memory.limit_in_bytes = limits.memory_bytes
+        self._memory.swappiness = 0
+        # A kernel that does not account for swap has no such file.
+        if os.path.exists(self._memory.filepath(b"memory.memsw.limit_in_bytes")):
+            self._memory.memsw_limit_in_bytes = limits.memory_bytes
+        self._pids.max = limits.pids
+        self._cpu.shares = max(_SHARES_MIN, round(limits.cpus * _SHARES_OF_A_CPU))
+        # The period is CPU_PERIOD_US in every new group.
+        self._cpu.cfs_quota_us = limits.cpu_quota_us
+        for directory in self._directories:
+            tasks = os.open(directory / "tasks", os.O_WRONLY | os.O_CLOEXEC)
+            self.attach_fds += (tasks,)
+
+    def close_fds(self) -> None:
+        for descriptor in self.attach_fds:
+            os.close(descriptor)
+        self.attach_fds = ()
+
+    def memory_peak_bytes(self) -> int:
+        return int(self._memory.max_usage_in_bytes)
+
+    def oom_kills(self) -> int:
+        return int(self._memory.oom_control["oom_kill"])
+
+    def cpu_usage_us(self) -> int:
+        return int(self._cpuacct.usage) // 1_000
+
+    def freeze(self) -> None:
+        self._freezer.state = "FROZEN"
+
+    def thaw(self) -> None:
+        self._freezer.state = "THAWED"
+
+    def kill(self) -> None:
+        for _ in patience():
+            if self.is_empty():
+                return
+            # Frozen, none can fork away, and a pid in the list cannot become another's.
+            self.freeze()
+            for pid in self._processes():
+                _kill(pid)
+            self.thaw()
+        raise CgroupBusy(f"cannot empty cgroup {self.name}")
+
+    def is_empty(self) -> bool:
+        return not self._processes()
+
+    def remove(self) -> None:
+        self.close_fds()
+        for directory in self._directories:
+            remove_directory(directory)
+
+    def _processes(self) -> list[int]:
+        try:
+            processes: list[int] = self._freezer.procs
+        except FileNotFoundError:  # Left half made or half removed by a killed daemon.
+            return []
+        return processes
+
+
+class V1Keeper:
+    """A subtree of one name in each hierarchy, see ``protocol.Keeper``."""
+
+    version = "v1"
+    controllers = frozenset(CONTROLLERS)
+
+    def __init__(self, tops: Mapping[str, Path], name: str) -> None:
+        self._subtrees = {kind: tops[kind] / name for kind in CONTROLLERS}
+        for subtree in self._subtrees.values():
+            subtree.mkdir(exist_ok=True)
+        self._always_frozen = self._subtrees["freezer"] / _ALWAYS_FROZEN
+        self._always_frozen.mkdir(exist_ok=True)
+        FreezerController(Node(os.fspath(self._always_frozen))).state = "FROZEN"
+        self._leftovers: list[Cgroup] = [V1Cgroup(leaf, self._subtrees) for leaf in self._leaves()]
+
+    def create(self, name: str, limits: Limits) -> Cgroup:
+        leaf = V1Cgroup(name, self._subtrees)
+        try:
+            leaf.claim()
+        except OSError as error:
+            raise CannotLimit(f"cannot make cgroup {name}: {error.strerror}") from error
+        try:
+            leaf.limit(limits)
+        except OSError as error:
+            leaf.remove()
+            raise CannotLimit(f"cannot limit cgroup {name}: {error}") from error
+        return leaf
+
+    def leftovers(self) -> list[Cgroup]:
+        return list(self._leftovers)
+
+    def sweep(self) -> int:
+        return end_all(self._leftovers)
+
+    def close(self) -> None:
+        remove_directory(self._always_frozen)
+        for subtree in self._subtrees.values():
+            remove_if_childless(subtree)
+
+    def _leaves(self) -> list[str]:
+        """The names in any of the hierarchies: a leaf may have been left half made."""
+        entries = [entry for subtree in self._subtrees.values() for entry in subtree.iterdir()]
+        names = {entry.name for entry in entries if entry.is_dir()}
+        return sorted(names - {_ALWAYS_FROZEN})
+
+
+def _kill(pid: int) -> None:
+    # 0 stands for a process outside our pid namespace; to kill(2) it means ourselves.
+    if pid > 0:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

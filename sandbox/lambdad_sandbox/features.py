@@ -1,0 +1,134 @@
+"""What this host can do, asked of the kernel once. Nothing else asks "am I root?"."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import resource
+from dataclasses import dataclass, field
+
+from lambdad_sandbox import syscalls
+
+_SYSTEM_DIRECTORIES = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_CAP_SYS_ADMIN = 21
+
+# What of the host's /etc programs need to find libraries, certificates and alternatives.
+_ETC_NAMES = (
+    "alternatives", "ca-certificates", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "mime.types",
+    "pki", "protocols", "services", "ssl/certs", "ssl/openssl.cnf",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One thing a sandbox needs: whether it is there, and what follows if it is not."""
+
+    name: str
+    found: bool
+    consequence: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class HostFeatures:
+    """The answers. An argument of the plan, the content of ``lambdad doctor``.
+
+    Attributes:
+        cgroup_version: ``v1`` or ``v2``; empty when neither can limit memory and processes.
+        system_directories: top-level directories of programs; a link's target or empty.
+        etc_entries: which files and directories of ``/etc`` there are, of those that matter.
+        proc_entries: names in ``/proc``, of those that a plan hides.
+    """
+
+    critical: tuple[Feature, ...]
+    cgroup_version: str
+    system_directories: tuple[tuple[str, str], ...] = ()
+    etc_entries: dict[str, str] = field(default_factory=dict)
+    proc_entries: tuple[str, ...] = ()
+
+    def missing(self) -> tuple[Feature, ...]:
+        """What stops an environment from being made."""
+        return tuple(feature for feature in self.critical if not feature.found)
+
+
+def detect(cgroup_version: str) -> HostFeatures:
+    """Ask the kernel; the cgroup keeper has been asked before."""
+    return HostFeatures(
+        critical=(*_privileges(), *_calls(), _cgroups(cgroup_version)),
+        cgroup_version=cgroup_version,
+        system_directories=tuple(
+            (name, os.readlink("/" + name) if os.path.islink("/" + name) else "")
+            for name in _SYSTEM_DIRECTORIES
+            if os.path.isdir("/" + name)
+        ),
+        etc_entries={name: kind for name, kind in map(_etc_entry, _ETC_NAMES) if kind},
+        proc_entries=tuple(os.listdir("/proc")),
+    )
+
+
+def _privileges() -> tuple[Feature, ...]:
+    with open("/proc/self/status", encoding="ascii") as status:
+        lines = dict(line.split(":\t", 1) for line in status if ":\t" in line)
+    effective = int(lines["CapEff"], 16)
+    admin = os.geteuid() == 0 and bool(effective >> _CAP_SYS_ADMIN & 1)
+    return (
+        Feature(
+            "root with CAP_SYS_ADMIN",
+            admin,
+            "cannot isolate: namespaces and mounts need root",
+            "run as root (sudo lambdad ...), or the container with --privileged",
+        ),
+        Feature(
+            "seccomp",
+            "Seccomp" in lines,
+            "cannot isolate: this kernel has no seccomp",
+            "boot a kernel with CONFIG_SECCOMP_FILTER",
+        ),
+        Feature(
+            "architecture",
+            platform.machine() in ("x86_64", "aarch64"),
+            f"cannot isolate: no system call table for {platform.machine()}",
+            "run on x86_64 or aarch64",
+        ),
+    )
+
+
+def _calls() -> tuple[Feature, ...]:
+    """Calls that are there answer a nonsensical question with anything but ENOSYS."""
+
+    def there(ask: object, *arguments: object) -> bool:
+        try:
+            ask(*arguments)  # type: ignore[operator]
+        except OSError as error:
+            return error.errno != errno.ENOSYS
+        return True
+
+    return (
+        Feature(
+            "mount_setattr(2)",
+            there(syscalls.mount_setattr, -1, 0),
+            "cannot isolate: this kernel has no mount_setattr",
+            "Linux 5.12 or later is needed",
+        ),
+        Feature(
+            "open descriptors",
+            resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 1024,
+            "cannot isolate: fewer than 1,024 descriptors are allowed",
+            "raise the hard limit (ulimit -Hn)",
+        ),
+    )
+
+
+def _cgroups(version: str) -> Feature:
+    return Feature(
+        "cgroup with memory and pids",
+        bool(version),
+        "cannot limit memory and processes: no cgroup hierarchy that may be written",
+        "mount cgroup v2 with memory and pids delegated, see lambdad doctor",
+    )
+
+
+def _etc_entry(name: str) -> tuple[str, str]:
+    path = "/etc/" + name
+    return name, "directory" if os.path.isdir(path) else "file" if os.path.isfile(path) else ""

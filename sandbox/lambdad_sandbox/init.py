@@ -1,0 +1,189 @@
+"""PID 1 of an environment: starts its processes, reaps, reports exits, and nothing else.
+
+It is confined like everything it starts, holds no payload and no variable of the function
+longer than it takes to start a process, and ends with the daemon's end of its channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+
+from lambdad_sandbox import syscalls
+from lambdad_sandbox.channel import close_all, receive, send
+from lambdad_sandbox.errors import UnexpectedMessage
+from lambdad_sandbox.messages import (
+    Emptied,
+    Entered,
+    KillAll,
+    ProcessExited,
+    ProcessStarted,
+    StartProcess,
+)
+
+_OURS = ("lambdad_sandbox", "msgpack", "__main__")
+
+
+class Init:
+    """The loop of PID 1. ``client`` is the runtime client that the zygote has loaded."""
+
+    def __init__(self, control: socket.socket, client: str) -> None:
+        self._control, self._client = control, client
+        self._names: dict[int, str] = {}
+        self._wake, self._wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(self, environment: str, listener: int) -> None:
+        """Report for duty, then serve until the daemon's end is closed; never returns."""
+        send(self._control, Entered(environment), (listener,))
+        os.close(listener)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._wake:
+                    os.read(self._wake, 4096)
+                    self._reap()
+                else:
+                    self._obey()
+
+    def _obey(self) -> None:
+        message, descriptors = receive(self._control)
+        if message is None:
+            os._exit(0)
+        if isinstance(message, StartProcess):
+            self._start(message, descriptors)
+        elif isinstance(message, KillAll):
+            self._kill_all()
+        else:
+            raise UnexpectedMessage("StartProcess or KillAll", message)
+
+    def _start(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
+        """Fork; an exec that fails is told by its errno through a pipe that exec closes."""
+        told, tell = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            self._become(wanted, descriptors, tell)
+        os.close(tell)
+        close_all(descriptors)
+        self._names[pid] = wanted.name
+        failure = os.read(told, 8) if wanted.command else b""
+        os.close(told)
+        number = int(failure or b"0")
+        if number:
+            os.waitpid(pid, 0)
+            del self._names[pid]
+        send(self._control, ProcessStarted(wanted.name, number))
+
+    def _become(self, wanted: StartProcess, descriptors: Sequence[int], tell: int) -> None:
+        """In the child: nothing of init's but the confinement stays."""
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            os.setpgid(0, 0)
+            os.dup2(descriptors[0], 1)
+            os.dup2(descriptors[-1], 2)
+            close_all(descriptors)
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+            self._control.close()
+            os.close(self._wake)
+            os.close(self._wake_end)
+            os.chdir(wanted.directory)
+            if wanted.command:
+                os.execve(wanted.command[0], wanted.command, wanted.environ)
+            os.close(tell)
+        except OSError as error:
+            os.write(tell, b"%d" % (error.errno or errno.EINVAL))
+            os.write(2, f"cannot start {wanted.name}: {error}\n".encode())
+            os._exit(127)
+        os._exit(run_client(self._client, wanted.environ))
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._report(pid, status)
+
+    def _report(self, pid: int, status: int) -> None:
+        name = self._names.pop(pid, None)
+        if name is not None:
+            send(self._control, ProcessExited(name, status))
+
+    def _kill_all(self) -> None:
+        """SIGKILL for everyone but PID 1, until nobody is left to wait for."""
+        while True:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+            try:
+                self._report(*os.waitpid(-1, 0))
+            except ChildProcessError:
+                break
+        send(self._control, Emptied())
+
+
+def run_client(name: str, environ: dict[str, str]) -> int:
+    """Be the runtime process without an exec: the client is loaded, only its world changes."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as any Python starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environ)
+    time.tzset()
+    for module in [m for m in sys.modules if m.partition(".")[0] in _OURS and m != "__main__"]:
+        del sys.modules[module]
+    sys.path[:0] = [
+        path for path in environ.get("PYTHONPATH", "").split(":") if path and path not in sys.path
+    ]
+    client = importlib.import_module(name)
+    sys.modules["__main__"] = client
+    sys.argv = [client.__file__ or name]
+    gc.enable()
+    return _exit_status(client)
+
+
+def _exit_status(client: object) -> int:
+    """Run to the end as an interpreter would, exit handlers and all."""
+    status = 0
+    try:
+        client.main()  # type: ignore[attr-defined]
+    except SystemExit as leaving:
+        if isinstance(leaving.code, int):
+            status = leaving.code & 0xFF
+        elif leaving.code is not None:
+            print(leaving.code, file=sys.stderr)  # noqa: T201  as sys.exit does
+            status = 1
+    except BaseException:  # noqa: BLE001  the interpreter's own last resort
+        traceback.print_exc()
+        status = 1
+    _leave()
+    return status
+
+
+def _leave() -> None:
+    import atexit  # noqa: PLC0415  only a process that ends pays for these
+    import threading  # noqa: PLC0415
+
+    for last_deed in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]  # noqa: SLF001
+        last_deed()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            continue

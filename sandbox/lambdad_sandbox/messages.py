@@ -1,0 +1,121 @@
+"""The nine things that daemon, zygote and init say to each other. Closed: there is no tenth.
+
+Each is a frozen value; on the wire a msgpack array of its name and its fields. Descriptors
+travel beside a message, in the order that it names. No payload and no log line ever does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Union
+
+import msgpack
+
+from lambdad_sandbox.errors import UnexpectedMessage
+
+
+@dataclass(frozen=True)
+class SpawnRequest:
+    """Daemon to zygote: make an environment. ``descriptors`` names those sent along.
+
+    Attributes:
+        steps: the plan, as ``steps.pack`` writes it.
+        descriptors: their names; ``control`` is the channel of the environment to come,
+            ``cgroup`` the v2 cgroup to be born in, the others are for the steps.
+    """
+
+    environment: str
+    steps: tuple[Any, ...]
+    descriptors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Spawned:
+    """Zygote to daemon: the clone stands; its pidfd comes along."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class SpawnFailed:
+    """Zygote or clone to daemon: no environment; which step failed, and why."""
+
+    step: str
+    errno: int
+
+
+@dataclass(frozen=True)
+class Entered:
+    """Init to daemon: all steps are done, I am confined. The listener comes along."""
+
+    environment: str
+
+
+@dataclass(frozen=True)
+class StartProcess:
+    """Daemon to init: start a guest process; its standard output and error come along.
+
+    Attributes:
+        name: how later messages call it.
+        command: what to execute; empty for the runtime client that the zygote has loaded.
+        environ: its whole environment.
+        directory: where it starts.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environ: dict[str, str]
+    directory: str
+
+
+@dataclass(frozen=True)
+class ProcessStarted:
+    """Init to daemon: it runs; ``errno`` is not 0 when the command could not be executed."""
+
+    name: str
+    errno: int
+
+
+@dataclass(frozen=True)
+class ProcessExited:
+    """Init to daemon: it ended; ``status`` as wait(2) gives it."""
+
+    name: str
+    status: int
+
+
+@dataclass(frozen=True)
+class KillAll:
+    """Daemon to init: end every guest process; files stay."""
+
+
+@dataclass(frozen=True)
+class Emptied:
+    """Init to daemon: no guest process is left."""
+
+
+Message = Union[
+    SpawnRequest, Spawned, SpawnFailed, Entered, StartProcess, ProcessStarted, ProcessExited,
+    KillAll, Emptied,
+]  # fmt: skip
+
+_KINDS = {kind.__name__: kind for kind in Message.__args__}  # type: ignore[attr-defined]
+
+
+def encode(message: Message) -> bytes:
+    packed: bytes = msgpack.packb((type(message).__name__, *vars(message).values()))
+    return packed
+
+
+def decode(data: bytes) -> Message:
+    """Read one message.
+
+    Raises:
+        UnexpectedMessage: it is none of the nine.
+    """
+    try:
+        name, *fields = msgpack.unpackb(data, use_list=False)
+        message: Message = _KINDS[name](*fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnexpectedMessage("one of the nine messages", data[:64]) from error
+    return message

@@ -1,0 +1,185 @@
+"""From what is asked and what the host can do to the steps, or to a refusal. Pure.
+
+Order is security: see the launch recipe in docs/decisions/0002. Nothing is done while a later
+step could still be found impossible.
+"""
+
+from __future__ import annotations
+
+from lambdad_sandbox.errors import CannotIsolate
+from lambdad_sandbox.features import HostFeatures
+from lambdad_sandbox.spec import RootSpec, SandboxSpec
+from lambdad_sandbox.steps import (
+    Attach,
+    Bind,
+    CloseDescriptors,
+    Device,
+    DieWithParent,
+    DropCapabilities,
+    Exec,
+    Hostname,
+    Identity,
+    JoinCgroups,
+    Listen,
+    LoopbackUp,
+    Mkdir,
+    NewCgroupNamespace,
+    NewKeyring,
+    NewMountNamespace,
+    NewSession,
+    NoNewPrivileges,
+    PivotRoot,
+    Proc,
+    ReadOnly,
+    Rlimits,
+    Seccomp,
+    Step,
+    Symlink,
+    Tmpfs,
+    Users,
+    WriteFile,
+)
+
+MACHINERY = "/run/lambdad"
+
+# The dynamic loader reads it once, when the zygote starts, so it must be AWS's from then on.
+LD_LIBRARY_PATH = (
+    "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+)
+
+# Knobs that could be written, were a file mode wrong, and what tells of the kernel's memory.
+_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+_PROC_MASKED = ("kcore", "keys", "timer_list", "kmsg", "kallsyms", "sched_debug", "key-users",
+                "kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo", "slabinfo")  # fmt: skip
+
+_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9))
+
+_NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
+
+
+def refuse_if_missing(features: HostFeatures) -> None:
+    """Refuse what cannot be isolated.
+
+    Raises:
+        CannotIsolate: with the one thing that is missing and the cure.
+    """
+    for feature in features.missing():
+        raise CannotIsolate(feature.consequence, feature.cure)
+
+
+def make_root(spec: RootSpec, features: HostFeatures) -> tuple[Step, ...]:
+    """The steps from a bare process to a zygote in the root of its runtime."""
+    refuse_if_missing(features)
+    root = spec.mount_point
+    lang = (Bind(spec.interpreter, f"{root}/var/lang"),) if spec.interpreter else ()
+    return (
+        NewMountNamespace(),
+        Tmpfs(root, "755", 8192, 4096),
+        *(Mkdir(f"{root}/{name}") for name in _directories()),
+        Mkdir(f"{root}/tmp", 0o1777),
+        *_system(root, features),
+        *_etc(root, spec, features),
+        *_devices(root),
+        *lang,
+        Bind(spec.guest, f"{root}/var/runtime"),
+        Bind(spec.machinery, root + MACHINERY),
+        PivotRoot(root),
+        ReadOnly("/dev"),
+        ReadOnly("/"),
+        Exec(
+            (spec.executable, "-I", "-S", "-B", MACHINERY, "serve", spec.preload),
+            {"LC_CTYPE": "C.UTF-8", "LD_LIBRARY_PATH": LD_LIBRARY_PATH},
+        ),
+    )
+
+
+def make(spec: SandboxSpec, features: HostFeatures) -> tuple[Step, ...]:
+    """The steps from a fresh clone of a zygote to a confined ``init``."""
+    refuse_if_missing(features)
+    join = () if features.cgroup_version == "v2" else (JoinCgroups(),)
+    layers = (Attach("layers", "/opt"),) if spec.layers else ()
+    present = set(features.proc_entries)
+    return (
+        *join,
+        NewCgroupNamespace(),
+        LoopbackUp(spec.listen[0]),
+        Listen(*spec.listen),
+        Tmpfs("/tmp", "1777", spec.tmp_mb * 1024, spec.tmp_mb * 128),
+        Attach("code", "/var/task"),
+        *layers,
+        Proc(
+            tuple(name for name in _PROC_READ_ONLY if name in present),
+            tuple(name for name in _PROC_MASKED if name in present),
+        ),
+        Hostname("localhost"),
+        NewSession(),
+        Rlimits(
+            (
+                ("NOFILE", spec.open_files, spec.open_files),
+                ("NPROC", spec.processes, spec.processes),
+                ("CORE", 0, 0),
+                ("MEMLOCK", 65_536, 65_536),
+                ("MSGQUEUE", 0, 0),
+                ("RTPRIO", 0, 0),
+                ("NICE", 0, 0),
+                ("SIGPENDING", 1_024, 1_024),
+                ("STACK", 8 * 1024 * 1024, -1),
+            )
+        ),
+        CloseDescriptors(("control", "listener")),
+        Identity(spec.uid, spec.gid),
+        DropCapabilities(),
+        NewKeyring(),
+        DieWithParent(),
+        NoNewPrivileges(),
+        Seccomp(),
+    )
+
+
+def _directories() -> tuple[str, ...]:
+    """Mount points. The loader remembers which of its directories exist: hence the two lib."""
+    return (
+        "dev", "etc/ssl", "mnt", "opt/lib", "proc", "run/lambdad", "var/lang", "var/runtime",
+        "var/task/lib",
+    )  # fmt: skip
+
+
+def _system(root: str, features: HostFeatures) -> tuple[Step, ...]:
+    """The host's programs and libraries: ``/usr`` and what stands beside it or links into it."""
+    steps: list[Step] = []
+    for name, link in features.system_directories:
+        if link:
+            steps.append(Symlink(f"{root}/{name}", link))
+        else:
+            steps += [Mkdir(f"{root}/{name}"), Bind(f"/{name}", f"{root}/{name}")]
+    return tuple(steps)
+
+
+def _etc(root: str, spec: RootSpec, features: HostFeatures) -> tuple[Step, ...]:
+    files = {
+        "group": f"root:x:0:\nsbx_user1051:x:{spec.gid}:\n",
+        "hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n",
+        "hostname": "localhost\n",
+        "nsswitch.conf": _NSSWITCH,
+        "resolv.conf": "",
+    }
+    steps: list[Step] = [WriteFile(f"{root}/etc/{name}", text) for name, text in files.items()]
+    steps.append(Users(f"{root}/etc/passwd", *spec.uids, spec.gid))
+    steps.append(Symlink(f"{root}/etc/localtime", "/usr/share/zoneinfo/UTC"))
+    steps.append(Symlink(f"{root}/etc/os-release", "/usr/lib/os-release"))
+    for name, kind in features.etc_entries.items():
+        inside = f"{root}/etc/{name}"
+        steps.append(Mkdir(inside) if kind == "directory" else WriteFile(inside, ""))
+        steps.append(Bind(f"/etc/{name}", inside))
+    return tuple(steps)
+
+
+def _devices(root: str) -> tuple[Step, ...]:
+    return (
+        Tmpfs(f"{root}/dev", "755", 64, 32, devices=True),
+        *(Device(f"{root}/dev/{name}", major, minor) for name, major, minor in _DEVICES),
+        Symlink(f"{root}/dev/fd", "/proc/self/fd"),
+        Symlink(f"{root}/dev/stdin", "/proc/self/fd/0"),
+        Symlink(f"{root}/dev/stdout", "/proc/self/fd/1"),
+        Symlink(f"{root}/dev/stderr", "/proc/self/fd/2"),
+    )

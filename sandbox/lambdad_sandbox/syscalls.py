@@ -1,0 +1,182 @@
+"""The only user of ctypes: one wrapper per system call, under the call's own name.
+
+Each wrapper raises OSError as the standard library would. Numbers and constants are the
+kernel's (include/uapi/linux), see the man page of each call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+
+# PyDLL keeps the interpreter's lock, which is what one wants around clone3.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+_NUMBERS = {
+    "x86_64": {"pivot_root": 155, "capset": 126, "keyctl": 250, "seccomp": 317},
+    "aarch64": {"pivot_root": 41, "capset": 91, "keyctl": 219, "seccomp": 277},
+}.get(platform.machine(), {})
+# Calls since Linux 5.1 bear one number on every architecture.
+_NUMBERS.update(open_tree=428, move_mount=429, clone3=435, close_range=436, mount_setattr=442)
+
+# mount(2)
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
+MNT_DETACH = 2
+
+# mount_setattr(2), open_tree(2), move_mount(2)
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
+AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
+OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 4
+
+# clone(2), namespaces(7)
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
+CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
+CLONE_PIDFD, CLONE_INTO_CGROUP = 0x1000, 0x200000000
+
+# prctl(2)
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME = 1, 4, 15
+PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 24, 28, 38
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+# capabilities(7): NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, NO_CAP_AMBIENT_RAISE, each locked.
+SECBITS_LOCKED = 0b11101111
+
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_SECCOMP_SET_MODE_FILTER = 1
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _syscall(name: str, *arguments: object) -> int:
+    return _check(_libc.syscall(_NUMBERS[name], *arguments))
+
+
+def mount(
+    source: str | None, target: str, fstype: str | None, flags: int, data: str | None = None
+) -> None:
+    text = [None if value is None else os.fsencode(value) for value in (source, target, fstype)]
+    _check(_libc.mount(*text, ctypes.c_ulong(flags), None if data is None else os.fsencode(data)))
+
+
+def umount2(target: str, flags: int) -> None:
+    _check(_libc.umount2(os.fsencode(target), flags))
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    _syscall("pivot_root", os.fsencode(new_root), os.fsencode(put_old))
+
+
+def unshare(flags: int) -> None:
+    _check(_libc.unshare(flags))
+
+
+def sethostname(name: str) -> None:
+    encoded = name.encode()
+    _check(_libc.sethostname(encoded, len(encoded)))
+
+
+def prctl(option: int, argument: int = 0, argument_3: int = 0) -> None:
+    _check(_libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(argument_3), 0, 0))
+
+
+def open_tree(path: str, *, recursive: bool = False) -> int:
+    """A detached copy of the mount at ``path``, as a descriptor; see open_tree(2)."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
+    return _syscall("open_tree", AT_FDCWD, os.fsencode(path), flags)
+
+
+def mount_setattr(tree: int, attributes: int, *, recursive: bool = False) -> None:
+    """Set attributes on a detached mount, see mount_setattr(2)."""
+    attr = struct.pack("QQQQ", attributes, 0, 0, 0)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _syscall("mount_setattr", tree, b"", flags, attr, ctypes.c_size_t(len(attr)))
+
+
+def move_mount(tree: int, target: str) -> None:
+    """Attach a detached mount at ``target``, see move_mount(2)."""
+    _syscall("move_mount", tree, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def read_only_tree(path: str, *, recursive: bool = False) -> int:
+    """A detached, read-only, nosuid, nodev view of ``path``: one descriptor, no window."""
+    tree = open_tree(path, recursive=recursive)
+    try:
+        mount_setattr(
+            tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, recursive=recursive
+        )
+    except OSError:
+        os.close(tree)
+        raise
+    return tree
+
+
+def close_range(first: int, last: int) -> None:
+    _syscall("close_range", ctypes.c_uint(first), ctypes.c_uint(last), 0)
+
+
+def capset_none() -> None:
+    """Empty the permitted, effective and inheritable sets, see capset(2)."""
+    _syscall("capset", struct.pack("Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
+
+
+def join_new_session_keyring() -> None:
+    """keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: an anonymous keyring instead of the inherited."""
+    _syscall("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, None)
+
+
+def seccomp(program: bytes) -> None:
+    """Install a filter, an array of struct sock_filter; see seccomp(2)."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(instructions))
+    _syscall("seccomp", _SECCOMP_SET_MODE_FILTER, 0, header)
+
+
+class _CloneArgs(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size",
+            "tls", "set_tid", "set_tid_size", "cgroup",
+        )
+    ]  # fmt: skip
+
+
+def clone3(flags: int, exit_signal: int, cgroup: int | None = None) -> tuple[int, int]:
+    """Fork into new namespaces; as os.fork() for the interpreter's state, see clone3(2).
+
+    Args:
+        flags: CLONE_NEW* of the namespaces wanted.
+        exit_signal: what the parent gets when the child ends.
+        cgroup: a descriptor of the v2 cgroup to be born in.
+
+    Returns:
+        The child's pid and pidfd in the parent, (0, -1) in the child.
+    """
+    pidfd = ctypes.c_int(-1)
+    arguments = _CloneArgs(
+        flags=flags | CLONE_PIDFD | (0 if cgroup is None else CLONE_INTO_CGROUP),
+        pidfd=ctypes.addressof(pidfd),
+        exit_signal=exit_signal,
+        cgroup=cgroup or 0,
+    )
+    python = ctypes.pythonapi
+    python.PyOS_BeforeFork()
+    pid = _libc.syscall(_NUMBERS["clone3"], ctypes.byref(arguments), ctypes.sizeof(arguments))
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+        return 0, -1
+    number = ctypes.get_errno()
+    python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(number, os.strerror(number))
+    return pid, pidfd.value

@@ -1,0 +1,123 @@
+"""The fork server: a bare interpreter, single-threaded, that environments are cloned from.
+
+It is executed with an empty environment, so nothing of the daemon's is in its memory. First it
+builds the root of its runtime around itself (``enter``), then, in that root and with the
+runtime client loaded, it clones on request (``serve``). It ends with the daemon's end of its
+channel, and every environment with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import site
+import socket
+import sys
+from typing import NoReturn
+
+from lambdad_sandbox import enter, syscalls
+from lambdad_sandbox.channel import close_all, receive, send
+from lambdad_sandbox.errors import UnexpectedMessage
+from lambdad_sandbox.init import Init
+from lambdad_sandbox.messages import Entered, Spawned, SpawnFailed, SpawnRequest
+from lambdad_sandbox.seccomp.compile import load as seccomp_program
+from lambdad_sandbox.steps import DropBoundingSet, unpack
+
+CHANNEL = 3  # The descriptor that the daemon leaves open for us, over both execs.
+_MACHINERY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_NAMESPACES = (
+    syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWNET
+)
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """``enter``: build the root and execute oneself in it. ``serve [MODULE]``: clone."""
+    channel = socket.socket(fileno=CHANNEL)
+    if arguments[0] == "enter":
+        _enter(channel)
+    _settle(arguments[1])
+    send(channel, Entered("zygote"))
+    _serve(channel, arguments[1])
+
+
+def _enter(channel: socket.socket) -> NoReturn:
+    os.setsid()
+    os.umask(0o022)  # What is made here is for guests to read.
+    request, _ = receive(channel)
+    if not isinstance(request, SpawnRequest):
+        raise UnexpectedMessage("SpawnRequest", request)
+    enter.run_or_report(unpack(request.steps), {"channel": CHANNEL}, CHANNEL)
+    raise AssertionError("the last step of a root is Exec")
+
+
+def _settle(client: str) -> None:
+    """Load all that clones will need, then let go of the files it came from."""
+    seccomp_program()
+    if client:
+        _as_an_interpreter_starts()
+        importlib.import_module(client)
+    else:
+        syscalls.umount2("/var/lang", syscalls.MNT_DETACH)
+    syscalls.umount2(_MACHINERY, syscalls.MNT_DETACH)
+    sys.path[:] = [path for path in sys.path if path != _MACHINERY]
+    sys.dont_write_bytecode = False
+    enter.run([DropBoundingSet()], {})
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # clones are reaped by the kernel
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+def _as_an_interpreter_starts() -> None:
+    """What ``-S`` left out, but for .pth files: they run code that nobody asked for."""
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    sys.path += [path for path in site.getsitepackages() if os.path.isdir(path)]
+    sys.path.insert(0, "/var/runtime")
+
+
+def _serve(channel: socket.socket, client: str) -> NoReturn:
+    while True:
+        request, descriptors = receive(channel)
+        if request is None:
+            os._exit(0)
+        if not isinstance(request, SpawnRequest):
+            raise UnexpectedMessage("SpawnRequest", request)
+        at_hand = dict(zip(request.descriptors, descriptors))
+        control = at_hand["control"]
+        try:
+            pid, pidfd = syscalls.clone3(_NAMESPACES, signal.SIGCHLD, at_hand.get("cgroup"))
+        except OSError as error:
+            _answer(control, SpawnFailed("clone into new namespaces", error.errno or 0), ())
+        else:
+            if pid == 0:
+                _be_init(request, at_hand, control, client)
+            _answer(control, Spawned(pid), (pidfd,))
+            os.close(pidfd)
+        close_all(descriptors)
+
+
+def _answer(control: int, message: Spawned | SpawnFailed, descriptors: tuple[int, ...]) -> None:
+    end = socket.socket(fileno=control)
+    try:
+        send(end, message, descriptors)
+    except OSError:  # The daemon gave this environment up meanwhile; its clone will see so too.
+        pass
+    finally:
+        end.detach()
+
+
+def _be_init(request: SpawnRequest, at_hand: dict[str, int], control: int, client: str) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    enter.run_or_report(unpack(request.steps), at_hand, control)
+    try:
+        Init(socket.socket(fileno=control), client).run(request.environment, at_hand["listener"])
+    finally:
+        os._exit(1)

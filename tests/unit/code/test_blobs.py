@@ -1,0 +1,170 @@
+"""Zips and trees under their digests."""
+
+import base64
+import hashlib
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lambdad.code import archive
+from lambdad.code.archive import ArchiveTooLarge, BadArchive
+from lambdad.code.blobs import Blobs
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "code"
+
+
+@pytest.fixture
+def blobs(root):
+    return Blobs(root)
+
+
+def modes(*paths):
+    return [oct(stat.S_IMODE(path.stat().st_mode)) for path in paths]
+
+
+def staged(root):
+    return list((root / "staging").iterdir())
+
+
+def test_the_zip_is_kept_and_its_tree_beside_it(root, blobs, zip_of):
+    data = zip_of("handler.py", "pkg/module.py")
+    blob = blobs.add(data)
+    assert blob.tree == hashlib.sha256(data).hexdigest()
+    assert base64.b64decode(blob.sha256_base64).hex() == blob.tree
+    assert blob.zip_bytes == len(data)
+    assert blobs.zip(blob.tree).read_bytes() == data
+    assert blobs.path(blob.tree) == root / blob.tree / "tree"
+    assert (blobs.path(blob.tree) / "pkg/module.py").read_text() == "pkg/module.py"
+    assert staged(root) == []
+
+
+def test_only_the_trees_themselves_are_for_everybody(root, blobs, zip_of):
+    tree = blobs.add(zip_of("handler.py")).tree
+    assert modes(root, root / "staging", blobs.zip(tree)) == ["0o700", "0o700", "0o600"]
+    assert modes(root / tree, blobs.path(tree)) == ["0o755", "0o755"]
+
+
+def test_adding_again_unpacks_nothing(blobs, zip_of, monkeypatch):
+    first = blobs.add(zip_of("handler.py"))
+    monkeypatch.delattr(archive, "unpack")
+    assert blobs.add(zip_of("handler.py")) == first
+
+
+def test_adding_at_the_same_time_is_harmless(root, blobs, zip_of, snapshot):
+    data = zip_of(*(f"{number}/module.py" for number in range(50)))
+    with ThreadPoolExecutor(8) as threads:
+        added = set(threads.map(blobs.add, [data] * 8))
+    (blob,) = added
+    assert len(snapshot(blobs.path(blob.tree))) == 100
+    assert staged(root) == []
+
+
+def test_losing_the_race_is_harmless(root, blobs, zip_of, monkeypatch):
+    unpack, raced = archive.unpack, []
+
+    def unpack_late(source, directory):
+        unpack(source, directory)
+        if not raced:
+            raced.append(True)
+            blobs.add(source)
+
+    monkeypatch.setattr(archive, "unpack", unpack_late)
+    blob = blobs.add(zip_of("handler.py"))
+    assert raced
+    assert (blobs.path(blob.tree) / "handler.py").exists()
+    assert staged(root) == []
+
+
+def test_links_in_a_tree_are_kept_and_not_followed(tmp_path, blobs, new_zip):
+    data = new_zip().add("d/f", b"").link("l", "d").link("m", "missing").bytes()
+    tree = blobs.path(blobs.add(data).tree)
+    assert [(tree / name).is_symlink() for name in ("l", "m")] == [True, True]
+
+
+@pytest.mark.parametrize("content", [b"no zip", b""])
+def test_what_cannot_be_unpacked_is_not_kept(root, blobs, content):
+    with pytest.raises(BadArchive):
+        blobs.add(content)
+    assert [path.name for path in root.iterdir()] == ["staging"]
+    assert staged(root) == []
+
+
+def test_what_is_too_large_is_not_kept(root, blobs, new_zip):
+    with pytest.raises(ArchiveTooLarge):
+        blobs.add(new_zip().add("zeros", bytes(262_144_001)).bytes())
+    assert [path.name for path in root.iterdir()] == ["staging"]
+
+
+def test_a_failure_while_writing_is_not_taken_for_a_lost_race(root, blobs, zip_of, monkeypatch):
+    def full(source, directory):
+        directory.mkdir()
+        raise FileExistsError("as good as any")
+
+    monkeypatch.setattr(archive, "unpack", full)
+    with pytest.raises(FileExistsError):
+        blobs.add(zip_of("handler.py"))
+    assert staged(root) == []
+
+
+def test_a_sweep_removes_trees_that_nobody_keeps(root, blobs, zip_of):
+    kept, dropped = blobs.add(zip_of("kept.py")).tree, blobs.add(zip_of("dropped.py")).tree
+    assert blobs.sweep({kept}) == (dropped,)
+    assert blobs.path(kept).is_dir()
+    assert not (root / dropped).exists()
+    assert staged(root) == []
+    assert blobs.sweep({kept}) == ()
+
+
+def test_a_sweep_removes_what_a_crash_left(root, blobs, zip_of):
+    leftover = root / "staging/abc"
+    leftover.mkdir()
+    (leftover / "tree").mkdir()
+    (leftover / "tree/half.py").touch()
+    (root / "staging/file").touch()
+    assert Blobs(root).sweep(()) == ()
+    assert staged(root) == []
+
+
+def test_a_sweep_follows_no_link(tmp_path, root, blobs, zip_of):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").touch()
+    tree = blobs.add(zip_of("a.py")).tree
+    (blobs.path(tree) / "link").symlink_to(outside)
+    (root / "staging/link").symlink_to(outside)
+    (root / ("0" * 64)).symlink_to(outside)
+    assert set(blobs.sweep(())) == {tree, "0" * 64}
+    assert (outside / "precious").exists()
+    assert [path.name for path in root.iterdir()] == ["staging"]
+
+
+def test_a_sweep_leaves_alone_what_it_does_not_know(root, blobs):
+    (root / "notes.txt").touch()
+    blobs.sweep(())
+    assert (root / "notes.txt").exists()
+
+
+def test_a_zip_is_found_by_its_digest_only(blobs, zip_of):
+    tree = blobs.add(zip_of("a.py")).tree
+    assert blobs.zip_if_there(tree) == blobs.zip(tree)
+    for other in ("0" * 64, f"../code/{tree}", tree.upper(), tree + "\n", "", "staging"):
+        assert blobs.zip_if_there(other) is None
+
+
+def test_trees_are_readable_whatever_the_umask(blobs, zip_of):
+    umask = os.umask(0o077)
+    try:
+        tree = blobs.path(blobs.add(zip_of("d/f.py")).tree)
+    finally:
+        os.umask(umask)
+    assert modes(tree.parent, tree, tree / "d", tree / "d/f.py") == [
+        "0o755",
+        "0o755",
+        "0o755",
+        "0o644",
+    ]
