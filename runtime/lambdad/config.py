@@ -99,6 +99,7 @@ def _read_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     unknown = sorted(set(values) - known)
     if unknown:
         raise click.BadParameter(
-            f"cannot read {path}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+            f"cannot read {path}: it sets {', '.join(unknown)}, "
+            f"but there are only {', '.join(sorted(known))}"
         )
     context.default_map = {**(context.default_map or {}), **values}

@@ -85,7 +85,7 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
         store = SqliteStore(state / "lambdad.sqlite")
         await store.start()
         stack.push_async_callback(store.stop)
-        blobs = Blobs(state)
+        blobs = Blobs(state / "code")
         zygotes = Zygotes(stack.enter_context(_payload(state)), found, own_interpreter())
         stack.push_async_callback(zygotes.stop)
         clock = SystemClock()

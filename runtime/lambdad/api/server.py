@@ -99,8 +99,8 @@ class ApiServer:
 
     def _code(self, tree: str) -> web.StreamResponse:
         """The zip of a function, as it was uploaded; its name is the digest of its content."""
-        path = self._blobs.zip(tree)
-        if not path.is_file():
+        path = self._blobs.zip_if_there(tree)
+        if path is None:
             return web.Response(status=404)
         return web.FileResponse(path, headers={"Content-Type": "application/zip"})
 

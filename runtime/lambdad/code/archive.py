@@ -123,10 +123,7 @@ def _bytes_of(source: bytes | Path) -> bytes:
 
 def _path(entry: Entry) -> str:
     """The path of an entry below the root; ``""`` is the root itself."""
-    try:
-        name = entry.name.decode("utf-8" if entry.name_is_utf8 else "cp437")
-    except UnicodeDecodeError:
-        raise BadArchive(f"name {entry.name!r} is not UTF-8, though it says so") from None
+    name = _name(entry)
     if "\0" in name or "\\" in name:
         raise BadArchive(f"name {name!r} has a character that names may not have")
     parts = name.removesuffix("/").split("/")
@@ -140,6 +137,16 @@ def _path(entry: Entry) -> str:
     if len(parts) > _DEPTH_MAX:
         raise BadArchive(f"name {name[:40]!r}... is too deep")
     return path
+
+
+def _name(entry: Entry) -> str:
+    """The name as text: UTF-8 if it can be, for zip(1) writes it without saying so."""
+    try:
+        return entry.name.decode()
+    except UnicodeDecodeError:
+        if entry.name_is_utf8:
+            raise BadArchive(f"name {entry.name!r} is not UTF-8, though it says so") from None
+        return entry.name.decode("cp437")
 
 
 def _is_drive(component: str) -> bool:

@@ -46,7 +46,7 @@ class Entry(NamedTuple):
     """One header of the central directory, as far as it is of use.
 
     Attributes:
-        name: UTF-8 if ``flags`` says so, else code page 437.
+        name_is_utf8: whether the zip says so; if not, the name should be in code page 437.
         mode: type and permissions as in inode(7); 0 if the zip was not written on a Unix.
         header_at, data_at: offsets of the local header and of the packed bytes.
     """

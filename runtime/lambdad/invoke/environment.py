@@ -302,8 +302,10 @@ class Environment:
         if self.state is State.INVOKE:
             self._deliver()
             return
+        assert self._sandbox is not None
         self._cancel_timer()
         self._take(Event.READY)
+        self._sandbox.cgroup.cap_cpus(limits.cpus(self.function.memory_mb))
         self._init_s = self._host.clock.monotonic() - self._init_since
         self._started.set_result(None)
 

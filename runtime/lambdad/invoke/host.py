@@ -87,15 +87,16 @@ class Host:
         return await self.zygotes.of(interpreter(function.runtime))
 
     def cgroup_for(self, name: str, function: Function) -> Cgroup:
+        """The limits of a function, but for its processors: they are capped after init."""
         memory_mb = function.memory_mb + limits.init_overhead_mb
-        return self.keeper.create(
+        cpus = limits.cpus(function.memory_mb)
+        cgroup = self.keeper.create(
             name,
-            Limits(
-                memory_bytes=memory_mb * limits.MIB,
-                pids=limits.processes_max,
-                cpus=limits.cpus(function.memory_mb),
-            ),
+            Limits(memory_bytes=memory_mb * limits.MIB, pids=limits.processes_max, cpus=cpus),
         )
+        if cpus < limits.init_phase_cpus:
+            cgroup.cap_cpus(limits.init_phase_cpus)
+        return cgroup
 
     def plan_for(self, uid: int, function: Function) -> tuple[Step, ...]:
         return plan.make(

@@ -38,10 +38,10 @@ class Limits:
     pids: int
     cpus: float
 
-    @property
-    def cpu_quota_us(self) -> int:
-        """Microseconds of processor time in each CPU_PERIOD_US."""
-        return max(_CPU_QUOTA_US_MIN, round(self.cpus * CPU_PERIOD_US))
+
+def cpu_quota_us(cpus: float) -> int:
+    """Microseconds of processor time in each CPU_PERIOD_US."""
+    return max(_CPU_QUOTA_US_MIN, round(cpus * CPU_PERIOD_US))
 
 
 class Cgroup(Protocol):
@@ -77,6 +77,9 @@ class Cgroup(Protocol):
 
     def cpu_usage_us(self) -> int:
         """Processor time used, by user code and kernel."""
+
+    def cap_cpus(self, cpus: float) -> None:
+        """Change the cap on processors; the share stays as it was made."""
 
     def freeze(self) -> None:
         """Ask the kernel to stop every process; microseconds, and they stand soon after."""

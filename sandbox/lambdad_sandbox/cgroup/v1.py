@@ -25,7 +25,7 @@ from lambdad_sandbox.cgroup.ending import (
     remove_directory,
     remove_if_childless,
 )
-from lambdad_sandbox.cgroup.protocol import CannotLimit, Cgroup, CgroupBusy, Limits
+from lambdad_sandbox.cgroup.protocol import CannotLimit, Cgroup, CgroupBusy, Limits, cpu_quota_us
 
 # The freezer comes first: who is in any of the hierarchies is in this one, and kill finds it.
 CONTROLLERS = ("freezer", "memory", "pids", "cpu", "cpuacct")
@@ -83,7 +83,7 @@ class V1Cgroup:
         self._pids.max = limits.pids
         self._cpu.shares = max(_SHARES_MIN, round(limits.cpus * _SHARES_OF_A_CPU))
         # The period is CPU_PERIOD_US in every new group.
-        self._cpu.cfs_quota_us = limits.cpu_quota_us
+        self.cap_cpus(limits.cpus)
         for directory in self._directories:
             tasks = os.open(directory / "tasks", os.O_WRONLY | os.O_CLOEXEC)
             self.attach_fds += (tasks,)
@@ -101,6 +101,9 @@ class V1Cgroup:
 
     def cpu_usage_us(self) -> int:
         return int(self._cpuacct.usage) // 1_000
+
+    def cap_cpus(self, cpus: float) -> None:
+        self._cpu.cfs_quota_us = cpu_quota_us(cpus)
 
     def freeze(self) -> None:
         self._freezer.state = "FROZEN"

@@ -21,6 +21,7 @@ from lambdad_sandbox.cgroup.protocol import (
     Cgroup,
     CgroupBusy,
     Limits,
+    cpu_quota_us,
 )
 
 CONTROLLERS = frozenset({"memory", "pids", "cpu"})
@@ -47,8 +48,13 @@ def limit_files(limits: Limits) -> dict[str, int | str]:
         "memory.oom.group": 1,
         "pids.max": limits.pids,
         "cpu.weight": min(10_000, max(1, round(limits.cpus * _WEIGHT_OF_A_CPU))),
-        "cpu.max": f"{limits.cpu_quota_us} {CPU_PERIOD_US}",
+        "cpu.max": cap(limits.cpus),
     }
+
+
+def cap(cpus: float) -> str:
+    """What ``cpu.max`` is to say."""
+    return f"{cpu_quota_us(cpus)} {CPU_PERIOD_US}"
 
 
 class V2Cgroup:
@@ -88,6 +94,9 @@ class V2Cgroup:
 
     def cpu_usage_us(self) -> int:
         return self._field("cpu.stat", "usage_usec")
+
+    def cap_cpus(self, cpus: float) -> None:
+        self._write("cpu.max", cap(cpus))
 
     def freeze(self) -> None:
         self._write("cgroup.freeze", 1)

@@ -4,6 +4,7 @@ import pytest
 
 from lambdad_sandbox.cgroup import CgroupBusy, Limits
 from lambdad_sandbox.cgroup.ending import end_all
+from lambdad_sandbox.cgroup.protocol import cpu_quota_us
 from lambdad_sandbox.cgroup.v2 import V2Cgroup, limit_files
 
 MIB = 1024 * 1024
@@ -23,7 +24,7 @@ def test_weights_and_quotas_are_proportional_to_memory(memory_mb):
 
 
 def test_a_quota_is_never_less_than_the_kernel_takes():
-    assert Limits(MIB, 1, 0.001).cpu_quota_us == 1_000
+    assert cpu_quota_us(0.001) == 1_000
 
 
 def test_without_memory_peak_the_most_that_was_seen_is_the_peak(tmp_path):

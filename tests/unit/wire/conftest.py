@@ -1,4 +1,4 @@
-"""The service model, read once, and a request from its path to its violations."""
+"""The service model, read once, and the text that some parameters are answered with."""
 
 import pytest
 
