@@ -19,6 +19,7 @@ import structlog
 
 from lambdad.invoke import environ, report, runtime_state
 from lambdad.invoke.host import Host
+from lambdad.invoke.init_credit import InitCredit
 from lambdad.invoke.invocation import Delivery, Invocation, Run
 from lambdad.invoke.lifecycle import Event, State, next_state
 from lambdad.invoke.output import Output
@@ -75,6 +76,7 @@ class Environment:
         self._parked: list[asyncio.Future[Delivery]] = []
         self._delivery: Delivery | None = None
         self._run: Run | None = None
+        self._verdict: tuple[Run, FunctionError] | None = None
         self._run_since = 0.0
         self._init_since = 0.0
         self._init_s: float | None = None
@@ -83,6 +85,7 @@ class Environment:
         self._tail = b""
         self._oom_kills = 0
         self._sandbox: Sandbox | None = None
+        self._credit: InitCredit | None = None
         self._close_door: Callable[[], None] | None = None
         self._output: Output | None = None
         self._uid: int | None = None
@@ -110,7 +113,9 @@ class Environment:
         zygote = host.zygote_of(function) or await host.start_zygote_of(function)
         self._uid = host.uids.take()
         self._output = Output(self._log_lines)
-        self._sandbox = Sandbox(self.id, host.cgroup_for(self.id, function), self)
+        cgroup = host.cgroup_for(self.id, function)
+        self._credit = InitCredit(cgroup, limits.cpus(function.memory_mb))
+        self._sandbox = Sandbox(self.id, cgroup, self)
         self._sandbox.request(zygote, host.plan_for(self._uid, function), host.code_of(function))
         self._start_runtime()
 
@@ -153,6 +158,7 @@ class Environment:
             return
         self._take(Event.RETIRED)
         self._cancel_timer()
+        self._tell_verdict()
         fault = PlatformFault(f"cannot run the environment: {why}")
         if self._run is not None:
             self._run.fail(fault)
@@ -286,6 +292,7 @@ class Environment:
             self._started.set_result(None)
         else:
             self._free()
+        self._tell_verdict()
 
     def sandbox_died(self) -> None:
         """Init itself is gone, and with it everything: killed by the kernel, most likely."""
@@ -299,13 +306,13 @@ class Environment:
 
     def _runtime_ready(self) -> None:
         """The runtime's first ``next``: init is over, in whichever phase it ran."""
+        assert self._credit is not None
+        self._credit.settle()
         if self.state is State.INVOKE:
             self._deliver()
             return
-        assert self._sandbox is not None
         self._cancel_timer()
         self._take(Event.READY)
-        self._sandbox.cgroup.cap_cpus(limits.cpus(self.function.memory_mb))
         self._init_s = self._host.clock.monotonic() - self._init_since
         self._started.set_result(None)
 
@@ -325,7 +332,9 @@ class Environment:
     def _deliver(self) -> None:
         """Give the event to every ``next`` that waits."""
         assert self._delivery is not None
+        assert self._credit is not None
         self.runtime_state = RuntimeState.RUNNING
+        self._credit.working()
         self._log(report.start_line(self._delivery.invocation.request_id, self.version))
         parked, self._parked = self._parked, []
         for waiting in parked:
@@ -346,7 +355,8 @@ class Environment:
         if self.runtime_state in (RuntimeState.STARTED, RuntimeState.INIT_ERROR):
             self._log_init_report("invoke", "timeout", None)
             self._log(report.start_line(request_id, self.version))
-        self._run.fail(platform_error("Sandbox.Timedout", request_id, text, status="timeout"))
+        error = platform_error("Sandbox.Timedout", request_id, text, status="timeout")
+        self._verdict = (self._run, error)
         self._log(report.timeout_line(self._host.clock.now(), request_id, timeout_s))
         self._finish_run("timeout", None, duration_s=timeout_s)
         self._reset()
@@ -373,11 +383,11 @@ class Environment:
         if self.runtime_state in (RuntimeState.STARTED, RuntimeState.INIT_ERROR):
             self._log_init_report("invoke", "error", shown)
             self._log(report.start_line(request_id, self.version))
-        if self._init_error is not None:
-            self._run.fail(self._init_error)
-        else:
-            self._run.fail(platform_error(error_type, request_id, text))
+        error = self._init_error
+        if error is None:
+            error = platform_error(error_type, request_id, text)
             self._log(report.fault_line(request_id, text, error_type))
+        self._verdict = (self._run, error)
         self._finish_run("error", shown)
 
     def _out_of_memory(self) -> bool:
@@ -393,8 +403,10 @@ class Environment:
         run = self._run
         assert run is not None
         assert self._sandbox is not None
+        assert self._credit is not None
         assert self._output is not None
         took = self._host.clock.monotonic() - self._run_since
+        self._credit.worked(took)
         request_id = run.invocation.request_id
         self._output.drain()
         self._log(
@@ -415,12 +427,23 @@ class Environment:
     def _reset(self) -> None:
         """Kill what runs; /tmp stays. What cannot be emptied in time is given up."""
         assert self._sandbox is not None
+        assert self._credit is not None
         self._take(Event.FAILED)
         for parked in self._parked:
             parked.cancel()
         self._parked = []
         self._set_timer(EMPTYING_S_MAX, self.retire)
+        self._credit.lift()  # To die takes processor time, too.
         self._sandbox.kill_all()
+
+    def _tell_verdict(self) -> None:
+        """The invoker of a failed run hears of it when the reset is over, as on AWS: so its
+        next invoke finds this environment again, and what it left in /tmp.
+        """
+        if self._verdict is not None:
+            run, error = self._verdict
+            self._verdict = None
+            run.fail(error)
 
     def _free(self) -> None:
         self.idle_since = self._host.clock.monotonic()

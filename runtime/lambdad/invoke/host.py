@@ -87,16 +87,15 @@ class Host:
         return await self.zygotes.of(interpreter(function.runtime))
 
     def cgroup_for(self, name: str, function: Function) -> Cgroup:
-        """The limits of a function, but for its processors: they are capped after init."""
         memory_mb = function.memory_mb + limits.init_overhead_mb
-        cpus = limits.cpus(function.memory_mb)
-        cgroup = self.keeper.create(
+        return self.keeper.create(
             name,
-            Limits(memory_bytes=memory_mb * limits.MIB, pids=limits.processes_max, cpus=cpus),
+            Limits(
+                memory_bytes=memory_mb * limits.MIB,
+                pids=limits.processes_max,
+                cpus=limits.cpus(function.memory_mb),
+            ),
         )
-        if cpus < limits.init_phase_cpus:
-            cgroup.cap_cpus(limits.init_phase_cpus)
-        return cgroup
 
     def plan_for(self, uid: int, function: Function) -> tuple[Step, ...]:
         return plan.make(

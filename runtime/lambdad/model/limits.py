@@ -45,8 +45,8 @@ idle_s_default = 600  # AWS names no figure; environments are known to stay some
 runtime_api_host, runtime_api_port = "169.254.100.1", 9001  # as on AWS
 open_files_max = 1_024
 processes_max = 1_024
-# AWS lends the init phase more than the function pays for; how much is not documented.
-init_phase_cpus = 1.0
+# AWS lends the init phase more than a small function pays for; how much is not documented.
+init_phase_cpus, init_phase_cpu_s = 1.0, 0.5
 mb_per_cpu = 1_769  # "at 1,769 MB, a function has the equivalent of one vCPU"
 init_overhead_mb = (
     2  # PID 1 of an environment is ours, not the customer's: not taken from MemorySize
