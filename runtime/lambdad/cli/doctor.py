@@ -32,7 +32,9 @@ def doctor() -> None:
         *_interpreters(),
         *_degraded(),
     ]
-    table = Table("asked", "found", "consequence", "cure", box=None)
+    table = Table(box=None)
+    for title in ("asked", "found", "consequence", "cure"):
+        table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -43,7 +43,7 @@ class Zygote:
 
     def __init__(self, pid: int, end: socket.socket) -> None:
         self.pid, self._end = pid, end
-        self._pidfd = os.pidfd_open(pid)
+        self.pidfd = os.pidfd_open(pid)
 
     def request(self, message: SpawnRequest, descriptors: list[int]) -> None:
         """Ask for an environment; the answer comes on the environment's own channel.
@@ -56,21 +56,13 @@ class Zygote:
         except OSError as error:
             raise PlatformFault(f"cannot reach the zygote: {error}") from error
 
-    @property
-    def alive(self) -> bool:
-        try:
-            signal.pidfd_send_signal(self._pidfd, 0)
-        except ProcessLookupError:
-            return False
-        return os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-
     def stop(self) -> None:
         """End it and every environment that was cloned from it; wait until it has."""
         self._end.close()
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
-        os.close(self._pidfd)
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
 
 
 class Zygotes:
@@ -87,10 +79,7 @@ class Zygotes:
             PlatformFault: it does not start, with the step that failed.
         """
         task = self._starting.get(interpreter)
-        if task is not None and task.done() and (task.exception() or not task.result().alive):
-            self._forget(interpreter)
-            task = None
-        if task is None:
+        if task is None or (task.done() and task.exception() is not None):
             task = asyncio.get_running_loop().create_task(self._start(interpreter))
             self._starting[interpreter] = task
         return await asyncio.shield(task)
@@ -112,7 +101,13 @@ class Zygotes:
     def _forget(self, interpreter: Interpreter | None) -> None:
         task = self._starting.pop(interpreter)
         if not task.cancelled() and task.exception() is None:
+            asyncio.get_running_loop().remove_reader(task.result().pidfd)
             task.result().stop()
+
+    def _died(self, interpreter: Interpreter | None) -> None:
+        """A zygote ended by itself, and its environments with it; the next use starts another."""
+        _log.error("zygote died", runtime=interpreter.version if interpreter else "exec")
+        self._forget(interpreter)
 
     async def _start(self, interpreter: Interpreter | None) -> Zygote:
         used = interpreter or self._own
@@ -136,6 +131,7 @@ class Zygotes:
         except (OSError, TimeoutError, PlatformFault) as error:
             zygote.stop()
             raise PlatformFault(f"cannot start the zygote of {root.name}: {error}") from error
+        asyncio.get_running_loop().add_reader(zygote.pidfd, self._died, interpreter)
         _log.info("zygote ready", runtime=root.name, pid=zygote.pid)
         return zygote
 

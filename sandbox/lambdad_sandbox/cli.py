@@ -1,0 +1,56 @@
+"""``lambdad-sandbox``: show, step by step, what would be done to a process on this host."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from lambdad_sandbox import cgroup, features, plan
+from lambdad_sandbox.errors import SandboxError
+from lambdad_sandbox.spec import RootSpec, SandboxSpec
+
+
+def main() -> None:
+    """Print the plan of a root and of an environment in it; nothing is done."""
+    parser = argparse.ArgumentParser(
+        prog="lambdad-sandbox",
+        description="Print the steps from a bare process to a confined one on this host. "
+        "Nothing is done. Exit status 1 when this host cannot isolate.",
+    )
+    parser.add_argument("--tmp-mb", type=int, default=512, help="size of /tmp (default 512)")
+    arguments = parser.parse_args()
+    try:
+        found = features.detect(cgroup.detect().version or "")
+        root = plan.make_root(_root(), found)
+        steps = plan.make(_environment(arguments.tmp_mb), found)
+    except (SandboxError, ValueError) as error:
+        sys.exit(f"lambdad-sandbox: {error}")
+    for title, listed in (("zygote", root), ("environment", steps)):
+        print(f"{title}:")
+        for number, step in enumerate(listed, 1):
+            print(f"{number:4}  {step.describe()}")
+
+
+def _root() -> RootSpec:
+    return RootSpec(
+        mount_point="ROOT",
+        interpreter=sys.base_prefix,
+        executable="/var/lang/bin/python3",
+        preload="bootstrap",
+        guest="GUEST",
+        machinery="MACHINERY",
+        uids=(1_879_048_192, 4_096),
+        gid=990,
+    )
+
+
+def _environment(tmp_mb: int) -> SandboxSpec:
+    return SandboxSpec(
+        uid=1_879_048_192,
+        gid=990,
+        tmp_mb=tmp_mb,
+        layers=False,
+        listen=("169.254.100.1", 9001),
+        open_files=1_024,
+        processes=1_024,
+    )
