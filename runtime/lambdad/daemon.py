@@ -139,6 +139,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
             yield _url(server.sockets[0])
         finally:
             server.close()
+            protocol.pre_shutdown()  # Idle connections have nothing to wait for.
             await protocol.shutdown(DRAIN_S_MAX)
 
 

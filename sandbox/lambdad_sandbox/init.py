@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
-import importlib
 import os
 import select
 import signal
@@ -31,7 +30,7 @@ from lambdad_sandbox.messages import (
     StartProcess,
 )
 
-_OURS = ("lambdad_sandbox", "msgpack", "__main__")
+_OURS = ("lambdad_sandbox", "msgpack")
 
 
 class Init:
@@ -40,21 +39,28 @@ class Init:
     def __init__(self, control: socket.socket, client: str) -> None:
         self._control, self._client = control, client
         self._names: dict[int, str] = {}
-        self._wake, self._wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake: tuple[int, ...] = ()
 
     def run(self, environment: str, listener: int) -> None:
-        """Report for duty, then serve until the daemon's end is closed; never returns."""
+        """Report for duty, then serve until the daemon's end is closed; never returns.
+
+        The first order is waiting already, and a cold start is waiting for it: so it is obeyed
+        before anything is made ready for what may come later.
+        """
         send(self._control, Entered(environment), (listener,))
         os.close(listener)
+        self._obey()
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+        self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        self._reap()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
+        poll.register(self._wake[0], select.POLLIN)
         while True:
             for descriptor, _ in poll.poll():
-                if descriptor == self._wake:
-                    os.read(self._wake, 4096)
+                if descriptor == self._wake[0]:
+                    os.read(descriptor, 4096)
                     self._reap()
                 else:
                     self._obey()
@@ -71,46 +77,53 @@ class Init:
             raise UnexpectedMessage("StartProcess or KillAll", message)
 
     def _start(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
-        """Fork; an exec that fails is told by its errno through a pipe that exec closes."""
+        if wanted.command:
+            self._execute(wanted, descriptors)
+            return
+        pid = os.fork()
+        if pid == 0:
+            self._become(wanted, descriptors)
+            os._exit(run_client(self._client, wanted.environ))
+        close_all(descriptors)
+        self._names[pid] = wanted.name
+        send(self._control, ProcessStarted(wanted.name, 0))
+
+    def _execute(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
+        """Fork and exec; a failure is told by its errno through a pipe that exec closes."""
         told, tell = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
-            self._become(wanted, descriptors, tell)
+            try:
+                self._become(wanted, descriptors)
+                for number in (signal.SIGPIPE, signal.SIGXFSZ):
+                    signal.signal(number, signal.SIG_DFL)  # Python ignores these, others do not.
+                os.execve(wanted.command[0], wanted.command, wanted.environ)
+            except OSError as error:
+                os.write(tell, b"%d" % (error.errno or errno.EINVAL))
+            os._exit(127)
         os.close(tell)
         close_all(descriptors)
-        self._names[pid] = wanted.name
-        failure = os.read(told, 8) if wanted.command else b""
+        failure = int(os.read(told, 8) or b"0")
         os.close(told)
-        number = int(failure or b"0")
-        if number:
+        if failure:
             os.waitpid(pid, 0)
-            del self._names[pid]
-        send(self._control, ProcessStarted(wanted.name, number))
+        else:
+            self._names[pid] = wanted.name
+        send(self._control, ProcessStarted(wanted.name, failure))
 
-    def _become(self, wanted: StartProcess, descriptors: Sequence[int], tell: int) -> None:
+    def _become(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
         """In the child: nothing of init's but the confinement stays."""
-        try:
+        if self._wake:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
-            os.setpgid(0, 0)
-            os.dup2(descriptors[0], 1)
-            os.dup2(descriptors[-1], 2)
-            close_all(descriptors)
-            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
-            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-            self._control.close()
-            os.close(self._wake)
-            os.close(self._wake_end)
-            os.chdir(wanted.directory)
-            if wanted.command:
-                os.execve(wanted.command[0], wanted.command, wanted.environ)
-            os.close(tell)
-        except OSError as error:
-            os.write(tell, b"%d" % (error.errno or errno.EINVAL))
-            os.write(2, f"cannot start {wanted.name}: {error}\n".encode())
-            os._exit(127)
-        os._exit(run_client(self._client, wanted.environ))
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            close_all(self._wake)
+        self._control.close()
+        os.setpgid(0, 0)
+        os.dup2(descriptors[0], 1)
+        os.dup2(descriptors[-1], 2)
+        close_all(descriptors)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+        os.chdir(wanted.directory)
 
     def _reap(self) -> None:
         while True:
@@ -141,21 +154,23 @@ class Init:
 
 def run_client(name: str, environ: dict[str, str]) -> int:
     """Be the runtime process without an exec: the client is loaded, only its world changes."""
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as any Python starts
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.clear()
     os.environ.update(environ)
     time.tzset()
-    for module in [m for m in sys.modules if m.partition(".")[0] in _OURS and m != "__main__"]:
-        del sys.modules[module]
-    sys.path[:0] = [
-        path for path in environ.get("PYTHONPATH", "").split(":") if path and path not in sys.path
-    ]
-    client = importlib.import_module(name)
+    client = sys.modules[name]
+    # What is ours must not be what a function's import finds. To let go of the modules would
+    # write to every page that they stand on, so they are kept.
+    _kept.extend(sys.modules.pop(module) for module in _ours())
     sys.modules["__main__"] = client
     sys.argv = [client.__file__ or name]
     gc.enable()
     return _exit_status(client)
+
+
+_kept: list[object] = []
+
+
+def _ours() -> list[str]:
+    return [module for module in sys.modules if module.partition(".")[0] in _OURS]
 
 
 def _exit_status(client: object) -> int:

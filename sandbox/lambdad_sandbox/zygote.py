@@ -66,6 +66,7 @@ def _settle(client: str) -> None:
         syscalls.umount2("/var/lang", syscalls.MNT_DETACH)
     syscalls.umount2(_MACHINERY, syscalls.MNT_DETACH)
     sys.path[:] = [path for path in sys.path if path != _MACHINERY]
+    os.environ.clear()
     sys.dont_write_bytecode = False
     enter.run([DropBoundingSet()], {})
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # clones are reaped by the kernel
@@ -91,6 +92,7 @@ def _serve(channel: socket.socket, client: str) -> NoReturn:
         if not isinstance(request, SpawnRequest):
             raise UnexpectedMessage("SpawnRequest", request)
         at_hand = dict(zip(request.descriptors, descriptors))
+        steps = unpack(request.steps)  # Here the code is warm; a clone would pay in page faults.
         control = at_hand["control"]
         try:
             pid, pidfd = syscalls.clone3(_NAMESPACES, signal.SIGCHLD, at_hand.get("cgroup"))
@@ -98,7 +100,9 @@ def _serve(channel: socket.socket, client: str) -> NoReturn:
             _answer(control, SpawnFailed("clone into new namespaces", error.errno or 0), ())
         else:
             if pid == 0:
-                _be_init(request, at_hand, control, client)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                enter.run_or_report(steps, at_hand, control)
+                _be_init(request.environment, at_hand, client)
             _answer(control, Spawned(pid), (pidfd,))
             os.close(pidfd)
         close_all(descriptors)
@@ -114,10 +118,9 @@ def _answer(control: int, message: Spawned | SpawnFailed, descriptors: tuple[int
         end.detach()
 
 
-def _be_init(request: SpawnRequest, at_hand: dict[str, int], control: int, client: str) -> NoReturn:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    enter.run_or_report(unpack(request.steps), at_hand, control)
+def _be_init(environment: str, at_hand: dict[str, int], client: str) -> NoReturn:
     try:
-        Init(socket.socket(fileno=control), client).run(request.environment, at_hand["listener"])
+        init = Init(socket.socket(fileno=at_hand["control"]), client)
+        init.run(environment, at_hand["listener"])
     finally:
         os._exit(1)

@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from errno import ENOENT
 from typing import Protocol
 
@@ -86,7 +86,7 @@ class Environment:
         self._oom_kills = 0
         self._sandbox: Sandbox | None = None
         self._credit: InitCredit | None = None
-        self._close_door: Callable[[], None] | None = None
+        self._close_door: Callable[[], Awaitable[None]] | None = None
         self._output: Output | None = None
         self._uid: int | None = None
 
@@ -169,15 +169,14 @@ class Environment:
         self._host.background(self._remove())
 
     async def _remove(self) -> None:
-        for parked in self._parked:
-            parked.cancel()
         if self._sandbox is not None:
             try:
                 await self._sandbox.remove(self._host.kernel)
             except (OSError, SandboxError) as error:
                 _log.warning("cannot clean up", environment=self.id, error=str(error))
+        self._hang_up()
         if self._close_door is not None:
-            self._close_door()
+            await self._close_door()
         if self._output is not None:
             self._output.close()
         if self._uid is not None:
@@ -287,6 +286,7 @@ class Environment:
         if self.state is not State.RESET:
             return
         self._cancel_timer()
+        self._hang_up()
         self._take(Event.EMPTIED)
         if not self._started.done():
             self._started.set_result(None)
@@ -429,12 +429,15 @@ class Environment:
         assert self._sandbox is not None
         assert self._credit is not None
         self._take(Event.FAILED)
-        for parked in self._parked:
-            parked.cancel()
-        self._parked = []
         self._set_timer(EMPTYING_S_MAX, self.retire)
         self._credit.lift()  # To die takes processor time, too.
         self._sandbox.kill_all()
+
+    def _hang_up(self) -> None:
+        """Who waits for an event is dead; had it been told before, it would have called again."""
+        for parked in self._parked:
+            parked.cancel()
+        self._parked = []
 
     def _tell_verdict(self) -> None:
         """The invoker of a failed run hears of it when the reset is over, as on AWS: so its

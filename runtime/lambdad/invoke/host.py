@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class GuestDoor(Protocol):
     """Serves the Runtime API of an environment; so the data plane itself speaks no HTTP."""
 
-    async def open(self, environment: Environment, listener: Any) -> Callable[[], None]:
+    async def open(self, environment: Environment, listener: Any) -> Callable[[], Awaitable[None]]:
         """Serve on the listener; returns what closes it."""
 
 

@@ -22,6 +22,7 @@ from lambdad.invoke.runtime_state import Call, Refused
 from lambdad.model import limits
 from lambdad.model.errors import FunctionError
 
+_CLOSE_S_MAX = 0.01  # Whoever could be answered is dead.
 _FOR_EVER_S = 10 * 365 * 24 * 3600.0
 _DISCARDED_BYTES_MAX = 64 * limits.MIB
 _JSON = "application/json"
@@ -44,7 +45,7 @@ _TOO_LARGE = (
 class RuntimeApi:
     """The guest door: ``open`` serves one environment."""
 
-    async def open(self, environment: Environment, listener: Any) -> Callable[[], None]:
+    async def open(self, environment: Environment, listener: Any) -> Callable[[], Awaitable[None]]:
         """Serve on the listener until the returned function is called."""
         server = web.Server(
             partial(_answer, environment),
@@ -55,10 +56,9 @@ class RuntimeApi:
         )
         listening = await asyncio.get_running_loop().create_server(server, sock=listener)
 
-        def close() -> None:
+        async def close() -> None:
             listening.close()
-            for connection in server.connections:
-                connection.force_close()
+            await server.shutdown(_CLOSE_S_MAX)
 
         return close
 
