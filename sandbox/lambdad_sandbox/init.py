@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from functools import cache
 
 from lambdad_sandbox import syscalls
 from lambdad_sandbox.channel import close_all, receive, send
@@ -36,31 +37,31 @@ _OURS = ("lambdad_sandbox", "msgpack")
 class Init:
     """The loop of PID 1. ``client`` is the runtime client that the zygote has loaded."""
 
-    def __init__(self, control: socket.socket, client: str) -> None:
+    def __init__(self, control: socket.socket, listener: int, client: str) -> None:
         self._control, self._client = control, client
+        self._not_for_guests: tuple[int, ...] = (listener,)
         self._names: dict[int, str] = {}
-        self._wake: tuple[int, ...] = ()
 
-    def run(self, environment: str, listener: int) -> None:
-        """Report for duty, then serve until the daemon's end is closed; never returns.
+    def run(self, environment: str) -> None:
+        """Serve until the daemon's end is closed; never returns.
 
         The first order is waiting already, and a cold start is waiting for it: so it is obeyed
-        before anything is made ready for what may come later.
+        before the daemon is told and anything is made ready for what may come later.
         """
-        send(self._control, Entered(environment), (listener,))
-        os.close(listener)
         self._obey()
+        send(self._control, Entered(environment), self._not_for_guests)
+        close_all(self._not_for_guests)
+        self._not_for_guests = wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         self._reap()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
-        poll.register(self._wake[0], select.POLLIN)
+        poll.register(wake, select.POLLIN)
         while True:
             for descriptor, _ in poll.poll():
-                if descriptor == self._wake[0]:
-                    os.read(descriptor, 4096)
+                if descriptor == wake:
+                    os.read(wake, 4096)
                     self._reap()
                 else:
                     self._obey()
@@ -86,7 +87,6 @@ class Init:
             os._exit(run_client(self._client, wanted.environ))
         close_all(descriptors)
         self._names[pid] = wanted.name
-        send(self._control, ProcessStarted(wanted.name, 0))
 
     def _execute(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
         """Fork and exec; a failure is told by its errno through a pipe that exec closes."""
@@ -113,10 +113,10 @@ class Init:
 
     def _become(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
         """In the child: nothing of init's but the confinement stays."""
-        if self._wake:
+        if len(self._not_for_guests) > 1:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            close_all(self._wake)
+        close_all(self._not_for_guests)
         self._control.close()
         os.setpgid(0, 0)
         os.dup2(descriptors[0], 1)
@@ -154,12 +154,12 @@ class Init:
 
 def run_client(name: str, environ: dict[str, str]) -> int:
     """Be the runtime process without an exec: the client is loaded, only its world changes."""
-    os.environ.update(environ)
+    syscalls.set_environ(environ)
     time.tzset()
     client = sys.modules[name]
     # What is ours must not be what a function's import finds. To let go of the modules would
     # write to every page that they stand on, so they are kept.
-    _kept.extend(sys.modules.pop(module) for module in _ours())
+    _kept.extend(sys.modules.pop(module) for module in own_modules())
     sys.modules["__main__"] = client
     sys.argv = [client.__file__ or name]
     gc.enable()
@@ -169,7 +169,9 @@ def run_client(name: str, environ: dict[str, str]) -> int:
 _kept: list[object] = []
 
 
-def _ours() -> list[str]:
+@cache
+def own_modules() -> list[str]:
+    """The modules that are the platform's; asked once, ahead of time, by the zygote."""
     return [module for module in sys.modules if module.partition(".")[0] in _OURS]
 
 

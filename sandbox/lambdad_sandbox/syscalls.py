@@ -152,7 +152,11 @@ class _CloneArgs(ctypes.Structure):
 
 
 def clone3(flags: int, exit_signal: int, cgroup: int | None = None) -> tuple[int, int]:
-    """Fork into new namespaces; as os.fork() for the interpreter's state, see clone3(2).
+    """Fork into new namespaces, see clone3(2).
+
+    Unlike os.fork() it runs none of Python's fork handlers: they mend what threads leave behind,
+    and reseed ``random``. The caller must have no thread but its own, and the child must not be
+    what a guest runs in: that is forked from it, by os.fork().
 
     Args:
         flags: CLONE_NEW* of the namespaces wanted.
@@ -169,14 +173,23 @@ def clone3(flags: int, exit_signal: int, cgroup: int | None = None) -> tuple[int
         exit_signal=exit_signal,
         cgroup=cgroup or 0,
     )
-    python = ctypes.pythonapi
-    python.PyOS_BeforeFork()
-    pid = _libc.syscall(_NUMBERS["clone3"], ctypes.byref(arguments), ctypes.sizeof(arguments))
-    if pid == 0:
-        python.PyOS_AfterFork_Child()
-        return 0, -1
-    number = ctypes.get_errno()
-    python.PyOS_AfterFork_Parent()
-    if pid < 0:
-        raise OSError(number, os.strerror(number))
-    return pid, pidfd.value
+    pid = _syscall("clone3", ctypes.byref(arguments), ctypes.sizeof(arguments))
+    return pid, pidfd.value if pid else -1
+
+
+_environ = ctypes.c_void_p.in_dll(_libc, "environ")
+_environ_kept: list[object] = []
+
+
+def set_environ(variables: dict[str, str]) -> None:
+    """Make these the variables of this process, in libc and in ``os.environ``, see environ(7).
+
+    All at once, as execve(2) would: one by one, setenv(3) copies the growing table each time.
+    """
+    encoded = {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
+    table = (ctypes.c_char_p * (len(encoded) + 1))(*map(b"=".join, encoded.items()), None)
+    _environ_kept[:] = [table]  # libc reads it for as long as the process lives.
+    _environ.value = ctypes.addressof(table)
+    known: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
+    known.clear()
+    known.update(encoded)

@@ -13,13 +13,14 @@ import json
 import logging
 import os
 import site
+import socket
 import sys
 import traceback
 
 # The name is enough for type checkers, and `typing` costs more to import than all of this.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
     # File, line, function, and the text of the line.
@@ -37,6 +38,16 @@ _INIT_WARNING = (
     "LAMBDA_WARNING: Unhandled exception. The function could not be started; most likely its"
     " code or what is packed with it is at fault.\r"
 )
+
+
+_REHEARSED_EVENT = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 39\r\n"
+    b"Lambda-Runtime-Aws-Request-Id: 00000000-0000-4000-8000-000000000000\r\n"
+    b"Lambda-Runtime-Deadline-Ms: 1\r\nLambda-Runtime-Invoked-Function-Arn: arn\r\n"
+    b"Lambda-Runtime-Trace-Id: Root=1-0-0\r\nDate: today\r\nServer: none\r\n\r\n"
+    b'{"key": ["value", 1, 2.5, null, false]}'
+)
+_REHEARSED_ACCEPTANCE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 
 class Fault(Exception):
@@ -66,6 +77,26 @@ def main() -> NoReturn:
     request_handler = runtime.start(environ.get("_HANDLER", ""))
     while True:
         runtime.run_next(request_handler)
+
+
+def rehearse() -> None:
+    """Run one event, with both ends of the connection in this process; leaves no trace.
+
+    The interpreter specialises code by writing into it when it first runs. A process forked
+    after some rehearsals finds that done, where each write would cost it a copied page.
+    """
+    ours, theirs = socket.socketpair()
+    root, environ = logging.getLogger(), {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"}
+    level, handlers = root.level, root.handlers[:]
+    with ours, theirs:
+        theirs.sendall(_REHEARSED_EVENT + _REHEARSED_ACCEPTANCE)
+        runtime = Runtime(environ)
+        runtime.client.use(ours)
+        runtime.run_next(load_handler("rehearsal.handler"))
+        runtime.client.close()
+    del sys.modules["rehearsal"], os.environ["_X_AMZN_TRACE_ID"]
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def search_path(task_root: str, python_path: list[str], present: list[str]) -> list[str]:
@@ -134,8 +165,8 @@ class Runtime:
         environ: the variables that AWS defines for a runtime.
     """
 
-    def __init__(self, environ: os._Environ[str]) -> None:
-        self._client = lambdad_client.RuntimeClient(environ["AWS_LAMBDA_RUNTIME_API"])
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.client = lambdad_client.RuntimeClient(environ["AWS_LAMBDA_RUNTIME_API"])
         self._encoder = lambdad_json.Encoder(environ.get("AWS_EXECUTION_ENV", ""))
         log_format = environ.get("AWS_LAMBDA_LOG_FORMAT", "")
         self._logs_json = lambdad_log.is_json(log_format)
@@ -149,12 +180,12 @@ class Runtime:
             error = describe(problem, function_frames(problem), "")
         logging.warning(_INIT_WARNING)  # noqa: LOG015 - the function's own root logger
         self._log_error(error)
-        self._client.post_init_error(self._encoder.encode(error).encode(), error["errorType"])
+        self.client.post_init_error(self._encoder.encode(error).encode(), error["errorType"])
         sys.exit(1)
 
     def run_next(self, request_handler: Callable[[Any, Any], Any]) -> None:
         """Wait for an event, run the handler with it, and post what became of it."""
-        invocation = self._client.next_invocation()
+        invocation = self.client.next_invocation()
         self._log.request_id, self._log.tenant_id = invocation.request_id, invocation.tenant_id
         if invocation.trace_id is None:
             os.environ.pop("_X_AMZN_TRACE_ID", None)
@@ -177,10 +208,10 @@ class Runtime:
             error = describe(problem, frames, invocation.request_id)
             self._log_error(error)
             cause = self._encoder.encode(describe_for_xray(problem, frames))
-            self._client.post_error(invocation, self._encoder.encode(error).encode(), cause)
+            self.client.post_error(invocation, self._encoder.encode(error).encode(), cause)
         else:
             body = result.encode() if isinstance(result, str) else result
-            self._client.post_response(invocation, body, content_type)
+            self.client.post_response(invocation, body, content_type)
 
     def _render(self, response: Any) -> tuple[str | bytes, str]:
         """Turn a result into text and its type; bytes are what they are."""

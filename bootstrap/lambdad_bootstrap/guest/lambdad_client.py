@@ -146,11 +146,17 @@ class RuntimeClient:
         if self._socket is None or self._stream is None:
             # connect() takes a numeric address as it is; create_connection() would resolve it,
             # and load the IDNA codec for that.
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            self._stream = self._socket.makefile("rb")
-            self._socket.connect(self._address)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self.use(connection)
+            connection.connect(self._address)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        assert self._socket is not None
+        assert self._stream is not None
         return self._socket, self._stream
+
+    def use(self, connection: socket.socket) -> None:
+        """Speak on this connection from now on."""
+        self._socket, self._stream = connection, connection.makefile("rb")
 
 
 def _attempt(invocation: Invocation) -> str:
