@@ -154,7 +154,7 @@ class Init:
 
 def run_client(name: str, environ: dict[str, str]) -> int:
     """Be the runtime process without an exec: the client is loaded, only its world changes."""
-    syscalls.set_environ(environ)
+    os.environ.update(environ)
     time.tzset()
     client = sys.modules[name]
     # What is ours must not be what a function's import finds. To let go of the modules would

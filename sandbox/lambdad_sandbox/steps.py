@@ -14,6 +14,7 @@ import stat
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from lambdad_sandbox import syscalls
@@ -447,12 +448,18 @@ class NoNewPrivileges(Step):
         return "set no_new_privs"
 
 
+@cache
+def guest_filter() -> syscalls.SeccompProgram:
+    """The filter for guests, compiled once: by the zygote, for its clones."""
+    return syscalls.SeccompProgram(load())
+
+
 @dataclass(frozen=True)
 class Seccomp(Step):
     """The system call filter; always the last step before a guest."""
 
     def apply(self, at_hand: Descriptors) -> None:
-        syscalls.seccomp(load())
+        syscalls.seccomp(guest_filter())
 
     def describe(self) -> str:
         return "install the system call filter"

@@ -134,11 +134,26 @@ def join_new_session_keyring() -> None:
     _syscall("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
-def seccomp(program: bytes) -> None:
-    """Install a filter, an array of struct sock_filter; see seccomp(2)."""
-    instructions = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(instructions))
-    _syscall("seccomp", _SECCOMP_SET_MODE_FILTER, 0, header)
+class SeccompProgram:
+    """A filter laid out in memory for the kernel: struct sock_fprog, see seccomp(2).
+
+    Made ahead of time: to lay it out costs more than to install it.
+    """
+
+    def __init__(self, instructions: bytes) -> None:
+        self._instructions = ctypes.create_string_buffer(instructions, len(instructions))
+        address = ctypes.addressof(self._instructions)
+        self.header = struct.pack("HxxxxxxQ", len(instructions) // 8, address)
+
+
+def seccomp(program: SeccompProgram) -> None:
+    """Install a filter for good, see seccomp(2)."""
+    _syscall("seccomp", _SECCOMP_SET_MODE_FILTER, 0, program.header)
+
+
+def signal_default(number: int) -> None:
+    """Set a signal to its default, see signal(2); Python's own record of it stays as it was."""
+    _libc.signal(number, 0)
 
 
 class _CloneArgs(ctypes.Structure):
@@ -175,21 +190,3 @@ def clone3(flags: int, exit_signal: int, cgroup: int | None = None) -> tuple[int
     )
     pid = _syscall("clone3", ctypes.byref(arguments), ctypes.sizeof(arguments))
     return pid, pidfd.value if pid else -1
-
-
-_environ = ctypes.c_void_p.in_dll(_libc, "environ")
-_environ_kept: list[object] = []
-
-
-def set_environ(variables: dict[str, str]) -> None:
-    """Make these the variables of this process, in libc and in ``os.environ``, see environ(7).
-
-    All at once, as execve(2) would: one by one, setenv(3) copies the growing table each time.
-    """
-    encoded = {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
-    table = (ctypes.c_char_p * (len(encoded) + 1))(*map(b"=".join, encoded.items()), None)
-    _environ_kept[:] = [table]  # libc reads it for as long as the process lives.
-    _environ.value = ctypes.addressof(table)
-    known: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
-    known.clear()
-    known.update(encoded)

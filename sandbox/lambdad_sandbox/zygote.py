@@ -22,8 +22,7 @@ from lambdad_sandbox.channel import close_all, receive, send
 from lambdad_sandbox.errors import UnexpectedMessage
 from lambdad_sandbox.init import Init, own_modules
 from lambdad_sandbox.messages import Entered, Spawned, SpawnFailed, SpawnRequest, StartProcess
-from lambdad_sandbox.seccomp.compile import load as seccomp_program
-from lambdad_sandbox.steps import DropBoundingSet, unpack
+from lambdad_sandbox.steps import DropBoundingSet, guest_filter, unpack
 
 _REHEARSALS = 20  # CPython 3.11 specialises after 8 or 16 runs, later ones sooner.
 CHANNEL = 3  # The descriptor that the daemon leaves open for us, over both execs.
@@ -59,7 +58,7 @@ def _enter(channel: socket.socket) -> NoReturn:
 
 def _settle(client: str) -> None:
     """Load all that clones will need, then let go of the files it came from."""
-    seccomp_program()
+    guest_filter()
     if client:
         _as_an_interpreter_starts()
         importlib.import_module(client)
@@ -122,7 +121,7 @@ def _serve(channel: socket.socket, client: str) -> NoReturn:
             _answer(control, SpawnFailed("clone into new namespaces", error.errno or 0), ())
         else:
             if pid == 0:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                syscalls.signal_default(signal.SIGCHLD)
                 enter.run_or_report(steps, at_hand, control)
                 _be_init(request.environment, at_hand, client)
             _answer(control, Spawned(pid), (pidfd,))

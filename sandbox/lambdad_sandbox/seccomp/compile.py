@@ -21,7 +21,6 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from lambdad_sandbox.seccomp.arch import Architecture, this_machine
@@ -43,11 +42,8 @@ Instruction = tuple[int, int, int, int]
 Code = list[Instruction]
 
 
-@cache
 def load() -> bytes:
     """The project's own policy for this machine: an array of struct sock_filter.
-
-    Compiled once: a zygote asks before it lets go of the file, its clones ask after.
 
     Raises:
         NotImplementedError: this architecture has no table of system calls.
