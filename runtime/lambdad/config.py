@@ -51,6 +51,9 @@ class Settings:
     idle_s: float = _setting(
         float(limits.idle_s_default), "Seconds an idle environment is kept.", minimum=0
     )
+    spares: int = _setting(
+        1, "Blank sandboxes kept ready for each interpreter; 0 for none.", minimum=0
+    )
     insecure_no_auth: bool = _setting(
         default=False, text="Allow an address that others can reach; nothing checks who calls."
     )

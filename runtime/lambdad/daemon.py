@@ -29,7 +29,7 @@ from lambdad.api.server import ApiServer, Handler
 from lambdad.code.blobs import Blobs
 from lambdad.code.runtimes import own_interpreter
 from lambdad.config import Settings
-from lambdad.invoke.host import Host
+from lambdad.invoke.host import Host, Parts
 from lambdad.invoke.pool import Account
 from lambdad.invoke.registry import Registry
 from lambdad.invoke.zygotes import Payload, Zygotes
@@ -89,7 +89,7 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
         zygotes = Zygotes(stack.enter_context(_payload(state)), found, own_interpreter())
         stack.push_async_callback(zygotes.stop)
         clock = SystemClock()
-        host = Host(
+        parts = Parts(
             keeper=keeper,
             zygotes=zygotes,
             features=found,
@@ -98,14 +98,13 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
             clock=clock,
             kernel=kernel,
             code_path=blobs.path,
-            region=settings.region,
-            account=settings.account,
         )
+        place = {"region": settings.region, "account": settings.account}
+        host = Host(parts, **place, spares=settings.spares)
         registry = Registry(store, host, Account(settings.concurrency), settings.idle_s)
         await registry.start()
         stack.push_async_callback(registry.stop)
         await asyncio.get_running_loop().run_in_executor(disk, blobs.sweep, registry.trees())
-        place = {"region": settings.region, "account": settings.account}
         yield Daemon(
             registry,
             blobs,

@@ -7,7 +7,7 @@ import sys
 
 from lambdad_sandbox import cgroup, features, plan
 from lambdad_sandbox.errors import SandboxError
-from lambdad_sandbox.spec import RootSpec, SandboxSpec
+from lambdad_sandbox.spec import BlankSpec, RootSpec, SandboxSpec
 
 
 def main() -> None:
@@ -22,10 +22,15 @@ def main() -> None:
     try:
         found = features.detect(cgroup.detect().version or "")
         root = plan.make_root(_root(), found)
-        steps = plan.make(_environment(arguments.tmp_mb), found)
+        blank = plan.make_blank(BlankSpec(("169.254.100.1", 9001), 1_024, 1_024), found)
+        own = plan.make(SandboxSpec(1_879_048_192, 990, arguments.tmp_mb, layers=False))
     except (SandboxError, ValueError) as error:
         sys.exit(f"lambdad-sandbox: {error}")
-    for title, listed in (("zygote", root), ("environment", steps)):
+    for title, listed in (
+        ("zygote, once for each interpreter", root),
+        ("environment, while it is nobody's yet", blank),
+        ("environment, to become a function's", own),
+    ):
         print(f"{title}:")
         for number, step in enumerate(listed, 1):
             print(f"{number:4}  {step.describe()}")
@@ -41,16 +46,4 @@ def _root() -> RootSpec:
         machinery="MACHINERY",
         uids=(1_879_048_192, 4_096),
         gid=990,
-    )
-
-
-def _environment(tmp_mb: int) -> SandboxSpec:
-    return SandboxSpec(
-        uid=1_879_048_192,
-        gid=990,
-        tmp_mb=tmp_mb,
-        layers=False,
-        listen=("169.254.100.1", 9001),
-        open_files=1_024,
-        processes=1_024,
     )

@@ -1,4 +1,4 @@
-"""The nine things that daemon, zygote and init say to each other. Closed: there is no tenth.
+"""The ten things that daemon, zygote and init say to each other. Closed: there is no eleventh.
 
 Each is a frozen value; on the wire a msgpack array of its name and its fields. Descriptors
 travel beside a message, in the order that it names. No payload and no log line ever does.
@@ -24,16 +24,13 @@ class SpawnRequest:
             ``cgroup`` the v2 cgroup to be born in, the others are for the steps.
     """
 
-    environment: str
     steps: tuple[Any, ...]
     descriptors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Spawned:
-    """Zygote to daemon: the clone stands; its pidfd comes along."""
-
-    pid: int
+    """Clone to daemon: I stand, blank; my pidfd and the listener come along."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,16 @@ class SpawnFailed:
 
 
 @dataclass(frozen=True)
-class Entered:
-    """Init to daemon: all steps are done, I am confined. The listener comes along."""
+class Become:
+    """Daemon to clone: the rest of the plan, which makes it one function's and confines it."""
 
-    environment: str
+    steps: tuple[Any, ...]
+    descriptors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Entered:
+    """Init to daemon: all steps are done, I am confined. A zygote says so when it serves."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ class Emptied:
 
 
 Message = Union[
-    SpawnRequest, Spawned, SpawnFailed, Entered, StartProcess, ProcessStarted, ProcessExited,
-    KillAll, Emptied,
+    SpawnRequest, Spawned, SpawnFailed, Become, Entered, StartProcess, ProcessStarted,
+    ProcessExited, KillAll, Emptied,
 ]  # fmt: skip
 
 _KINDS = {kind.__name__: kind for kind in Message.__args__}  # type: ignore[attr-defined]
@@ -111,11 +114,11 @@ def decode(data: bytes) -> Message:
     """Read one message.
 
     Raises:
-        UnexpectedMessage: it is none of the nine.
+        UnexpectedMessage: it is none of the ten.
     """
     try:
         name, *fields = msgpack.unpackb(data, use_list=False)
         message: Message = _KINDS[name](*fields)
     except (KeyError, TypeError, ValueError) as error:
-        raise UnexpectedMessage("one of the nine messages", data[:64]) from error
+        raise UnexpectedMessage("one of the ten messages", data[:64]) from error
     return message

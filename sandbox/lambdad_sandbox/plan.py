@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lambdad_sandbox.errors import CannotIsolate
 from lambdad_sandbox.features import HostFeatures
-from lambdad_sandbox.spec import RootSpec, SandboxSpec
+from lambdad_sandbox.spec import BlankSpec, RootSpec, SandboxSpec
 from lambdad_sandbox.steps import (
     Attach,
     Bind,
@@ -93,20 +93,16 @@ def make_root(spec: RootSpec, features: HostFeatures) -> tuple[Step, ...]:
     )
 
 
-def make(spec: SandboxSpec, features: HostFeatures) -> tuple[Step, ...]:
-    """The steps from a fresh clone of a zygote to a confined ``init``."""
+def make_blank(spec: BlankSpec, features: HostFeatures) -> tuple[Step, ...]:
+    """The steps from a fresh clone of a zygote to a sandbox that is nobody's yet."""
     refuse_if_missing(features)
     join = () if features.cgroup_version == "v2" else (JoinCgroups(),)
-    layers = (Attach("layers", "/opt"),) if spec.layers else ()
     present = set(features.proc_entries)
     return (
         *join,
         NewCgroupNamespace(),
         LoopbackUp(spec.listen[0]),
         Listen(*spec.listen),
-        Tmpfs("/tmp", "1777", spec.tmp_mb * 1024, spec.tmp_mb * 128),
-        Attach("code", "/var/task"),
-        *layers,
         Proc(
             tuple(name for name in _PROC_READ_ONLY if name in present),
             tuple(name for name in _PROC_MASKED if name in present),
@@ -127,6 +123,16 @@ def make(spec: SandboxSpec, features: HostFeatures) -> tuple[Step, ...]:
             )
         ),
         CloseDescriptors(("control", "listener")),
+    )
+
+
+def make(spec: SandboxSpec) -> tuple[Step, ...]:
+    """The steps from a blank sandbox to a confined ``init`` of one function."""
+    layers = (Attach("layers", "/opt"),) if spec.layers else ()
+    return (
+        Tmpfs("/tmp", "1777", spec.tmp_mb * 1024, spec.tmp_mb * 128),
+        Attach("code", "/var/task"),
+        *layers,
         Identity(spec.uid, spec.gid),
         DropCapabilities(),
         NewKeyring(),

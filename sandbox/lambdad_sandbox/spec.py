@@ -33,25 +33,34 @@ class RootSpec:
 
 
 @dataclass(frozen=True)
+class BlankSpec:
+    """A sandbox that could become any function's.
+
+    Attributes:
+        listen: address and port of its Runtime API.
+        open_files: descriptors per process.
+        processes: processes and threads of its user.
+    """
+
+    listen: tuple[str, int]
+    open_files: int
+    processes: int
+
+
+@dataclass(frozen=True)
 class SandboxSpec:
-    """One environment.
+    """What makes it one function's.
 
     Attributes:
         uid: a user id that nothing else on the host has.
         tmp_mb: the size of its ``/tmp``.
         layers: whether a tree for ``/opt`` comes along.
-        listen: address and port of its Runtime API.
-        open_files: descriptors per process.
-        processes: processes and threads of its user.
     """
 
     uid: int
     gid: int
     tmp_mb: int
     layers: bool
-    listen: tuple[str, int]
-    open_files: int
-    processes: int
 
     def __post_init__(self) -> None:
         if self.uid <= 0 or self.gid <= 0:

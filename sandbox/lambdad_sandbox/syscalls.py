@@ -36,7 +36,7 @@ MOVE_MOUNT_F_EMPTY_PATH = 4
 # clone(2), namespaces(7)
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
-CLONE_PIDFD, CLONE_INTO_CGROUP = 0x1000, 0x200000000
+CLONE_INTO_CGROUP = 0x200000000
 
 # prctl(2)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME = 1, 4, 15
@@ -166,27 +166,26 @@ class _CloneArgs(ctypes.Structure):
     ]  # fmt: skip
 
 
-def clone3(flags: int, exit_signal: int, cgroup: int | None = None) -> tuple[int, int]:
-    """Fork into new namespaces, see clone3(2).
+def fork() -> int:
+    """fork(3): libc's handlers are run, Python's are not; the same holds as for ``clone3``."""
+    return _check(_libc.fork())
 
-    Unlike os.fork() it runs none of Python's fork handlers: they mend what threads leave behind,
-    and reseed ``random``. The caller must have no thread but its own, and the child must not be
-    what a guest runs in: that is forked from it, by os.fork().
+
+def clone3(flags: int, exit_signal: int, cgroup: int | None = None) -> int:
+    """Fork into new namespaces, see clone3(2); the child's pid in the parent, 0 in the child.
+
+    Unlike os.fork() it runs none of Python's fork handlers, which mend what other threads leave
+    behind: the caller must have no thread but its own. Nor libc's: the child must not be what a
+    guest runs in, that is forked from it.
 
     Args:
         flags: CLONE_NEW* of the namespaces wanted.
         exit_signal: what the parent gets when the child ends.
         cgroup: a descriptor of the v2 cgroup to be born in.
-
-    Returns:
-        The child's pid and pidfd in the parent, (0, -1) in the child.
     """
-    pidfd = ctypes.c_int(-1)
     arguments = _CloneArgs(
-        flags=flags | CLONE_PIDFD | (0 if cgroup is None else CLONE_INTO_CGROUP),
-        pidfd=ctypes.addressof(pidfd),
+        flags=flags | (0 if cgroup is None else CLONE_INTO_CGROUP),
         exit_signal=exit_signal,
         cgroup=cgroup or 0,
     )
-    pid = _syscall("clone3", ctypes.byref(arguments), ctypes.sizeof(arguments))
-    return pid, pidfd.value if pid else -1
+    return _syscall("clone3", ctypes.byref(arguments), ctypes.sizeof(arguments))

@@ -8,6 +8,7 @@ channel, and every environment with it.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -20,9 +21,17 @@ from typing import NoReturn
 from lambdad_sandbox import enter, syscalls
 from lambdad_sandbox.channel import close_all, receive, send
 from lambdad_sandbox.errors import UnexpectedMessage
-from lambdad_sandbox.init import Init, own_modules
-from lambdad_sandbox.messages import Entered, Spawned, SpawnFailed, SpawnRequest, StartProcess
-from lambdad_sandbox.steps import DropBoundingSet, guest_filter, unpack
+from lambdad_sandbox.init import Init, own_modules, set_environ
+from lambdad_sandbox.messages import Become, Entered, SpawnFailed, SpawnRequest, StartProcess
+from lambdad_sandbox.steps import (
+    Attach,
+    DropBoundingSet,
+    Identity,
+    Tmpfs,
+    guest_filter,
+    pack,
+    unpack,
+)
 
 _REHEARSALS = 20  # CPython 3.11 specialises after 8 or 16 runs, later ones sooner.
 CHANNEL = 3  # The descriptor that the daemon leaves open for us, over both execs.
@@ -42,7 +51,7 @@ def main(arguments: list[str]) -> NoReturn:
     if arguments[0] == "enter":
         _enter(channel)
     _settle(arguments[1])
-    send(channel, Entered("zygote"))
+    send(channel, Entered())
     _serve(channel, arguments[1])
 
 
@@ -84,14 +93,19 @@ def _rehearse(client: str) -> None:
     written here is shared; what is left to a clone costs it a copied page each.
     """
     environ = {f"LAMBDAD_{number}": "rehearsal" for number in range(24)}
-    order = StartProcess("runtime", (), environ, "/var/task")
+    steps = pack((Tmpfs("/tmp", "1777", 1, 1), Attach("code", "/var/task"), Identity(1, 1)))
+    orders = (Become(steps, ("code",)), StartProcess("runtime", (), environ, "/var/task"))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         for _ in range(_REHEARSALS):
-            send(ours, order, (ours.fileno(),))
-            message, descriptors = receive(theirs)
-            close_all(descriptors)
-            assert message == order
+            for order in orders:
+                send(ours, order, (ours.fileno(),))
+                message, descriptors = receive(theirs)
+                close_all(descriptors)
+                assert message == order
+            unpack(steps)
+            set_environ(environ)
+            os.environ.clear()
             if client:
                 sys.modules[client].rehearse()
 
@@ -116,31 +130,26 @@ def _serve(channel: socket.socket, client: str) -> NoReturn:
         steps = unpack(request.steps)  # Here the code is warm; a clone would pay in page faults.
         control = at_hand["control"]
         try:
-            pid, pidfd = syscalls.clone3(_NAMESPACES, signal.SIGCHLD, at_hand.get("cgroup"))
+            pid = syscalls.clone3(_NAMESPACES, signal.SIGCHLD, at_hand.get("cgroup"))
         except OSError as error:
-            _answer(control, SpawnFailed("clone into new namespaces", error.errno or 0), ())
+            _refuse(control, SpawnFailed("clone into new namespaces", error.errno or 0))
         else:
             if pid == 0:
                 syscalls.signal_default(signal.SIGCHLD)
                 enter.run_or_report(steps, at_hand, control)
-                _be_init(request.environment, at_hand, client)
-            _answer(control, Spawned(pid), (pidfd,))
-            os.close(pidfd)
+                _be_init(at_hand, client)
         close_all(descriptors)
 
 
-def _answer(control: int, message: Spawned | SpawnFailed, descriptors: tuple[int, ...]) -> None:
+def _refuse(control: int, message: SpawnFailed) -> None:
     end = socket.socket(fileno=control)
-    try:
-        send(end, message, descriptors)
-    except OSError:  # The daemon gave this environment up meanwhile; its clone will see so too.
-        pass
-    finally:
-        end.detach()
+    with contextlib.suppress(OSError):  # The daemon may have given this environment up.
+        send(end, message)
+    end.detach()
 
 
-def _be_init(environment: str, at_hand: dict[str, int], client: str) -> NoReturn:
+def _be_init(at_hand: dict[str, int], client: str) -> NoReturn:
     try:
-        Init(socket.socket(fileno=at_hand["control"]), at_hand["listener"], client).run(environment)
+        Init(socket.socket(fileno=at_hand["control"]), client).run(at_hand["listener"])
     finally:
         os._exit(1)

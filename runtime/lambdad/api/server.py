@@ -69,7 +69,7 @@ class ApiServer:
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     async def _answer(self, request: web.BaseRequest, request_id: str) -> Answer:
-        raw_path, _, raw_query = request.message.path.partition("?")
+        raw_path, _, raw_query = request.raw_path.partition("?")
         query = parse_qsl(raw_query, keep_blank_values=True) if raw_query else []
         try:
             operation, labels = self._router.match(request.method, raw_path, query)

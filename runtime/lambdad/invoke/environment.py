@@ -65,7 +65,7 @@ class Environment:
     """
 
     def __init__(self, function: Function, host: Host, holder: Holder) -> None:
-        self.id, self.function, self._host = ids.request_id(), function, host
+        self.id, self.function, self._host = "", function, host
         self._holder = holder
         self._loop = asyncio.get_running_loop()
         self.state, self.runtime_state = State.STARTING, RuntimeState.STARTED
@@ -88,7 +88,6 @@ class Environment:
         self._credit: InitCredit | None = None
         self._close_door: Callable[[], Awaitable[None]] | None = None
         self._output: Output | None = None
-        self._uid: int | None = None
 
     # --- start ----------------------------------------------------------------
 
@@ -109,14 +108,10 @@ class Environment:
 
     async def _request_sandbox(self) -> None:
         """Ask for the sandbox and, in the same breath, for the runtime in it."""
-        host, function = self._host, self.function
-        zygote = host.zygote_of(function) or await host.start_zygote_of(function)
-        self._uid = host.uids.take()
         self._output = Output(self._log_lines)
-        cgroup = host.cgroup_for(self.id, function)
-        self._credit = InitCredit(cgroup, limits.cpus(function.memory_mb))
-        self._sandbox = Sandbox(self.id, cgroup, self)
-        self._sandbox.request(zygote, host.plan_for(self._uid, function), host.code_of(function))
+        self._sandbox = await self._host.sandbox_for(self.function, self)
+        self.id = self._sandbox.name
+        self._credit = InitCredit(self._sandbox.cgroup, limits.cpus(self.function.memory_mb))
         self._start_runtime()
 
     def _start_runtime(self) -> None:
@@ -170,17 +165,12 @@ class Environment:
 
     async def _remove(self) -> None:
         if self._sandbox is not None:
-            try:
-                await self._sandbox.remove(self._host.kernel)
-            except (OSError, SandboxError) as error:
-                _log.warning("cannot clean up", environment=self.id, error=str(error))
+            await self._host.remove_sandbox(self._sandbox)
         self._hang_up()
         if self._close_door is not None:
             await self._close_door()
         if self._output is not None:
             self._output.close()
-        if self._uid is not None:
-            self._host.uids.give_back(self._uid)
         self._take(Event.REMOVED)
         self._holder.gone(self)
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lambdad.code.runtimes import interpreter
-from lambdad.invoke.zygotes import Zygote, Zygotes
-from lambdad.model import limits
+import structlog
+
+from lambdad.code.runtimes import Interpreter, interpreter
+from lambdad.invoke.sandbox import Owner, Sandbox
+from lambdad.invoke.spares import Spares
+from lambdad.invoke.zygotes import Zygotes
+from lambdad.model import ids, limits
 from lambdad.model.clock import Clock
 from lambdad.model.errors import PlatformFault
 from lambdad.model.function import Function
 from lambdad_sandbox import plan
-from lambdad_sandbox.cgroup import Cgroup, Keeper, Limits
+from lambdad_sandbox.cgroup import Keeper, Limits
+from lambdad_sandbox.errors import SandboxError
 from lambdad_sandbox.features import HostFeatures
-from lambdad_sandbox.spec import SandboxSpec
-from lambdad_sandbox.steps import Step
+from lambdad_sandbox.spec import BlankSpec, SandboxSpec
+
+_log = structlog.get_logger()
 
 if TYPE_CHECKING:
     from lambdad.invoke.environment import Environment
@@ -62,9 +68,9 @@ class Uids:
         self._free.append(uid)
 
 
-@dataclass
-class Host:
-    """The composition; the small deeds below say how its parts make an environment."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the daemon composes."""
 
     keeper: Keeper
     zygotes: Zygotes
@@ -74,45 +80,94 @@ class Host:
     clock: Clock
     kernel: Executor
     code_path: Callable[[str], Path]
-    region: str
-    account: str
-    uids: Uids = field(default_factory=Uids)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def zygote_of(self, function: Function) -> Zygote | None:
-        """The zygote, if it stands already."""
-        return self.zygotes.ready(interpreter(function.runtime))
 
-    async def start_zygote_of(self, function: Function) -> Zygote:
-        return await self.zygotes.of(interpreter(function.runtime))
+def _memory_bytes(memory_mb: int) -> int:
+    """The limit of a cgroup: what the function pays for, and what our PID 1 needs."""
+    return (memory_mb + limits.init_overhead_mb) * limits.MIB
 
-    def cgroup_for(self, name: str, function: Function) -> Cgroup:
-        memory_mb = function.memory_mb + limits.init_overhead_mb
-        return self.keeper.create(
-            name,
-            Limits(
-                memory_bytes=memory_mb * limits.MIB,
-                pids=limits.processes_max,
-                cpus=limits.cpus(function.memory_mb),
-            ),
+
+_BLANK = BlankSpec(
+    listen=(limits.runtime_api_host, limits.runtime_api_port),
+    open_files=limits.open_files_max,
+    processes=limits.processes_max,
+)
+_BLANK_LIMITS = Limits(
+    memory_bytes=_memory_bytes(limits.memory_mb_min),
+    pids=limits.processes_max,
+    cpus=limits.init_phase_cpus,
+)
+
+
+class Host:
+    """The composition; the small deeds below say how its parts make an environment."""
+
+    def __init__(self, parts: Parts, *, region: str, account: str, spares: int) -> None:
+        self._parts, self.region, self.account = parts, region, account
+        self.door, self.logs, self.clock = parts.door, parts.logs, parts.clock
+        self._uids = Uids()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.spares = Spares(spares, self.blank_sandbox, self.remove_sandbox, self.background)
+
+    async def make_ready(self, function: Function) -> None:
+        """See that environments of this function can be had, quickly.
+
+        Raises:
+            ApiError: this host lacks the runtime.
+            PlatformFault: its zygote does not start.
+        """
+        used = interpreter(function.runtime)
+        await self._parts.zygotes.of(used)
+        self.spares.refill(used)
+
+    async def sandbox_for(self, function: Function, owner: Owner) -> Sandbox:
+        """A sandbox that is about to be the function's: a spare, or one made now.
+
+        Raises:
+            PlatformFault, OSError, SandboxError: none can be had.
+        """
+        used = interpreter(function.runtime)
+        sandbox = self.spares.take(used) or await self.blank_sandbox(used, owner)
+        sandbox.owner = owner
+        sandbox.cgroup.grow(_memory_bytes(function.memory_mb), limits.cpus(function.memory_mb))
+        spec = SandboxSpec(
+            uid=sandbox.uid, gid=limits.environment_gid, tmp_mb=function.tmp_mb, layers=False
         )
+        sandbox.become(plan.make(spec), self.code_of(function))
+        return sandbox
 
-    def plan_for(self, uid: int, function: Function) -> tuple[Step, ...]:
-        return plan.make(
-            SandboxSpec(
-                uid=uid,
-                gid=limits.environment_gid,
-                tmp_mb=function.tmp_mb,
-                layers=False,
-                listen=(limits.runtime_api_host, limits.runtime_api_port),
-                open_files=limits.open_files_max,
-                processes=limits.processes_max,
-            ),
-            self.features,
-        )
+    async def blank_sandbox(self, used: Interpreter | None, owner: Owner) -> Sandbox:
+        """A sandbox that is nobody's yet.
+
+        Raises:
+            PlatformFault, OSError, SandboxError: none can be had.
+        """
+        parts = self._parts
+        zygote = parts.zygotes.ready(used) or await parts.zygotes.of(used)
+        uid, name = self._uids.take(), ids.request_id()
+        try:
+            cgroup = parts.keeper.create(name, _BLANK_LIMITS)
+        except SandboxError:
+            self._uids.give_back(uid)
+            raise
+        sandbox = Sandbox(name, uid, cgroup, owner)
+        try:
+            sandbox.request(zygote, plan.make_blank(_BLANK, parts.features))
+        except (SandboxError, PlatformFault):
+            await self.remove_sandbox(sandbox)
+            raise
+        return sandbox
+
+    async def remove_sandbox(self, sandbox: Sandbox) -> None:
+        """End it and leave nothing."""
+        try:
+            await sandbox.remove(self._parts.kernel)
+        except (OSError, SandboxError) as error:
+            _log.warning("cannot clean up", environment=sandbox.name, error=str(error))
+        self._uids.give_back(sandbox.uid)
 
     def code_of(self, function: Function) -> Path:
-        return self.code_path(function.tree)
+        return self._parts.code_path(function.tree)
 
     def command_of(self, function: Function) -> tuple[str, ...]:
         """What the runtime process executes; empty for the client that the zygote has loaded."""
@@ -124,9 +179,9 @@ class Host:
     def has_bootstrap(self, function: Function) -> bool:
         return (self.code_of(function) / "bootstrap").exists()
 
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
+    def background(self, work: Awaitable[None]) -> None:
         """Let it run; ``settled`` waits for all of it."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

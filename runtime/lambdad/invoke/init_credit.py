@@ -26,8 +26,7 @@ class InitCredit:
         self._loop = asyncio.get_running_loop()
         self._left_s = limits.init_phase_cpu_s if cpus < limits.init_phase_cpus else 0.0
         self._timer: asyncio.TimerHandle | None = None
-        if self._left_s:
-            self.lift()
+        self.lift()
 
     def lift(self) -> None:
         """Take the cap off: init is about to run, or what runs is to die soon."""

@@ -39,6 +39,7 @@ class Registry:
         """End every environment."""
         for pool in [*self._pools.values(), *self._retired]:
             pool.kill()
+        self._host.spares.stop()
         await self._host.settled()
 
     async def settled(self) -> None:
@@ -112,7 +113,7 @@ class Registry:
     async def _deploy(self, function: Function) -> None:
         """See that it can run here, then serve it."""
         try:
-            await self._host.start_zygote_of(function)
+            await self._host.make_ready(function)
         except (ApiError, PlatformFault) as error:
             _log.warning("cannot deploy", function=function.name, error=str(error))
             ready = function.changed(

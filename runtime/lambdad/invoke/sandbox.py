@@ -20,6 +20,7 @@ from lambdad_sandbox import channel, steps, syscalls
 from lambdad_sandbox.cgroup import Cgroup
 from lambdad_sandbox.errors import StepFailed
 from lambdad_sandbox.messages import (
+    Become,
     Emptied,
     Entered,
     KillAll,
@@ -47,40 +48,51 @@ class Owner(Protocol):
 
 
 class Sandbox:
-    """One confined ``init`` and what it runs."""
+    """One ``init`` and what it runs; blank at first, and the owner's from ``become`` on.
 
-    def __init__(self, name: str, cgroup: Cgroup, owner: Owner) -> None:
-        self.name, self.cgroup, self._owner = name, cgroup, owner
+    Attributes:
+        name: the environment's id, and its cgroup's name.
+        uid: the user that guests in it are.
+        owner: who is told what happens.
+    """
+
+    def __init__(self, name: str, uid: int, cgroup: Cgroup, owner: Owner) -> None:
+        self.name, self.uid, self.cgroup, self.owner = name, uid, cgroup, owner
         self._loop = asyncio.get_running_loop()
         self._control, self._theirs = channel.pair()
         self._control.setblocking(False)
         self._pidfd: int | None = None
-        self._pid = 0
         self._listener: socket.socket | None = None
-        self._is_entered = False
         self._died: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(self._control.fileno(), self._read)
 
-    def request(self, zygote: Zygote, plan: tuple[steps.Step, ...], code: Path) -> None:
-        """Ask for the clone; the owner hears when it stands, confined.
+    def request(self, zygote: Zygote, plan: tuple[steps.Step, ...]) -> None:
+        """Ask for the clone; the owner hears if it fails.
 
         Raises:
             PlatformFault: the zygote cannot be reached.
-            OSError: the code cannot be bound.
         """
-        tree = syscalls.read_only_tree(str(code), recursive=True)
-        named: dict[str, int] = {"control": self._theirs.fileno(), "code": tree}
+        named: dict[str, int] = {"control": self._theirs.fileno()}
         if self.cgroup.clone_fd is not None:
             named["cgroup"] = self.cgroup.clone_fd
         named |= {f"tasks{i}": fd for i, fd in enumerate(self.cgroup.attach_fds)}
         try:
-            zygote.request(
-                SpawnRequest(self.name, steps.pack(plan), tuple(named)), list(named.values())
-            )
+            zygote.request(SpawnRequest(steps.pack(plan), tuple(named)), list(named.values()))
         finally:
-            os.close(tree)
             self._theirs.close()
             self.cgroup.close_fds()
+
+    def become(self, plan: tuple[steps.Step, ...], code: Path) -> None:
+        """Make it one function's; the owner hears when it stands, confined.
+
+        Raises:
+            OSError: the code cannot be bound.
+        """
+        tree = syscalls.read_only_tree(str(code), recursive=True)
+        try:
+            self._send(Become(steps.pack(plan), ("code",)), (tree,))
+        finally:
+            os.close(tree)
 
     def start_process(self, wanted: StartProcess, output: int) -> None:
         """Start a guest process whose standard output and error go to ``output``."""
@@ -94,21 +106,21 @@ class Sandbox:
         """End it and leave nothing: processes, mounts, namespaces, cgroup."""
         self._close_control()
         self._theirs.close()
-        if self._listener is not None and not self._is_entered:
-            self._listener.close()
         await self._loop.run_in_executor(kernel, self.cgroup.kill)
         if self._pidfd is not None:
             await self._died
+        if self._listener is not None:
+            self._listener.close()
         await self._loop.run_in_executor(kernel, self.cgroup.remove)
 
     def _send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
         try:
             channel.send(self._control, message, descriptors)
-        except OSError as error:  # It is dying; the pidfd is about to say so.
+        except OSError as error:  # It is dying, and its end of the channel is about to say so.
             _log.debug("cannot reach init", environment=self.name, error=str(error))
 
     def _read(self) -> None:
-        while True:
+        while self._control.fileno() >= 0:
             try:
                 message, descriptors = channel.receive(self._control)
             except BlockingIOError:
@@ -117,38 +129,38 @@ class Sandbox:
                 message, descriptors = None, []
             if message is None:
                 self._close_control()
+                if self._pidfd is None:
+                    self.owner.not_entered("it ended before it stood")
                 return
             self._take(message, descriptors)
 
     def _take(self, message: Message, descriptors: list[int]) -> None:
         match message:
-            case Spawned(pid):
-                self._pid, self._pidfd = pid, descriptors[0]
+            case Spawned():
+                self._pidfd = descriptors[0]
+                self._listener = socket.socket(fileno=descriptors[1])
                 self._loop.add_reader(self._pidfd, self._exited)
-                self._both_said()
-            case Entered():
-                self._listener = socket.socket(fileno=descriptors[0])
-                self._both_said()
             case SpawnFailed(step, errno):
-                self._owner.not_entered(str(StepFailed(step, errno)))
+                self.owner.not_entered(str(StepFailed(step, errno)))
+            case Entered():
+                self._entered()
             case ProcessStarted(name, errno):
                 if errno:
-                    self._owner.process_failed_to_start(name, errno)
+                    self.owner.process_failed_to_start(name, errno)
             case ProcessExited(name, status):
-                self._owner.process_exited(name, status)
+                self.owner.process_exited(name, status)
             case Emptied():
-                self._owner.emptied()
+                self.owner.emptied()
 
-    def _both_said(self) -> None:
-        """The zygote gives the pidfd, init the listener; either may be first."""
-        if self._pidfd is None or self._listener is None or self._is_entered:
-            return
-        doubt = _doubt(self._pid)
+    def _entered(self) -> None:
+        assert self._pidfd is not None
+        assert self._listener is not None
+        doubt = _doubt(self._pidfd)
         if doubt:
-            self._owner.not_entered(doubt)
+            self.owner.not_entered(doubt)
             return
-        self._is_entered = True
-        self._owner.entered(self._listener)
+        listener, self._listener = self._listener, None
+        self.owner.entered(listener)
 
     def _close_control(self) -> None:
         if self._control.fileno() >= 0:
@@ -160,7 +172,7 @@ class Sandbox:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._died.set_result(None)
-        self._owner.sandbox_died()
+        self.owner.sandbox_died()
 
 
 _CONFINED = {
@@ -174,16 +186,22 @@ _CONFINED = {
 }
 
 
-def _doubt(pid: int) -> str:
+def _doubt(pidfd: int) -> str:
     """Look from outside, rather than believe that the calls worked; empty if all is well."""
     try:
-        with Path(f"/proc/{pid}/status").open(encoding="ascii", errors="replace") as file:
-            status = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+        pid = _fields(Path(f"/proc/self/fdinfo/{pidfd}"))["Pid"]
+        status = _fields(Path(f"/proc/{pid}/status"))
     except OSError:
         return "the sandbox ended before it was entered"
     for field, wanted in _CONFINED.items():
-        if status[field].strip() != wanted:
-            return f"cannot trust the sandbox: {field} is {status[field].strip()}"
+        if status[field] != wanted:
+            return f"cannot trust the sandbox: {field} is {status[field]}"
     if "0" in status["Uid"].split():
         return "cannot trust the sandbox: it runs as root"
     return ""
+
+
+def _fields(path: Path) -> dict[str, str]:
+    """The lines of a file that have a name before their colon, see proc(5)."""
+    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -126,7 +126,7 @@ class Zygotes:
         packed = steps.pack(plan.make_root(spec, self._features))
         zygote, end = _spawn(self._own, self._payload.machinery)
         try:
-            channel.send(end, SpawnRequest(root.name, packed, ()))
+            channel.send(end, SpawnRequest(packed, ()))
             await asyncio.wait_for(_entered(end), START_S_MAX)
         except (OSError, TimeoutError, PlatformFault) as error:
             zygote.stop()

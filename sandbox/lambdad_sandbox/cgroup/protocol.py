@@ -78,6 +78,9 @@ class Cgroup(Protocol):
     def cpu_usage_us(self) -> int:
         """Processor time used, by user code and kernel."""
 
+    def grow(self, memory_bytes: int, cpus: float) -> None:
+        """Give it at least as much memory as it has, and another share of processors."""
+
     def cap_cpus(self, cpus: float) -> None:
         """Change the cap on processors; the share stays as it was made."""
 

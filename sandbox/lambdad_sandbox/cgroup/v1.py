@@ -54,6 +54,7 @@ class V1Cgroup:
     def __init__(self, name: str, subtrees: Mapping[str, Path]) -> None:
         self.name = name
         self.attach_fds: tuple[int, ...] = ()
+        self._peak_fd = -1
         nodes = {kind: Node(os.fspath(subtree / name)) for kind, subtree in subtrees.items()}
         self._freezer = FreezerController(nodes["freezer"])
         self._memory = MemoryController(nodes["memory"])
@@ -77,11 +78,10 @@ class V1Cgroup:
             directory.mkdir()
         self._memory.limit_in_bytes = limits.memory_bytes
         self._memory.swappiness = 0
-        # A kernel that does not account for swap has no such file.
-        if os.path.exists(self._memory.filepath(b"memory.memsw.limit_in_bytes")):
+        if self._accounts_for_swap:
             self._memory.memsw_limit_in_bytes = limits.memory_bytes
         self._pids.max = limits.pids
-        self._cpu.shares = max(_SHARES_MIN, round(limits.cpus * _SHARES_OF_A_CPU))
+        self._cpu.shares = _shares(limits.cpus)
         # The period is CPU_PERIOD_US in every new group.
         self.cap_cpus(limits.cpus)
         for directory in self._directories:
@@ -94,13 +94,27 @@ class V1Cgroup:
         self.attach_fds = ()
 
     def memory_peak_bytes(self) -> int:
-        return int(self._memory.max_usage_in_bytes)
+        if self._peak_fd < 0:  # Asked after each invocation, so it stays open.
+            path = self._memory.filepath(b"memory.max_usage_in_bytes")
+            self._peak_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return int(os.pread(self._peak_fd, 32, 0))
 
     def oom_kills(self) -> int:
         return int(self._memory.oom_control["oom_kill"])
 
     def cpu_usage_us(self) -> int:
         return int(self._cpuacct.usage) // 1_000
+
+    @property
+    def _accounts_for_swap(self) -> bool:
+        """Whether this kernel has the file for memory and swap together."""
+        return os.path.exists(self._memory.filepath(b"memory.memsw.limit_in_bytes"))
+
+    def grow(self, memory_bytes: int, cpus: float) -> None:
+        if self._accounts_for_swap:  # This one is never to be below the other.
+            self._memory.memsw_limit_in_bytes = memory_bytes
+        self._memory.limit_in_bytes = memory_bytes
+        self._cpu.shares = _shares(cpus)
 
     def cap_cpus(self, cpus: float) -> None:
         self._cpu.cfs_quota_us = cpu_quota_us(cpus)
@@ -127,6 +141,9 @@ class V1Cgroup:
 
     def remove(self) -> None:
         self.close_fds()
+        if self._peak_fd >= 0:
+            os.close(self._peak_fd)
+            self._peak_fd = -1
         for directory in self._directories:
             remove_directory(directory)
 
@@ -136,6 +153,10 @@ class V1Cgroup:
         except FileNotFoundError:  # Left half made or half removed by a killed daemon.
             return []
         return processes
+
+
+def _shares(cpus: float) -> int:
+    return max(_SHARES_MIN, round(cpus * _SHARES_OF_A_CPU))
 
 
 class V1Keeper:

@@ -47,9 +47,14 @@ def limit_files(limits: Limits) -> dict[str, int | str]:
         "memory.max": limits.memory_bytes,
         "memory.oom.group": 1,
         "pids.max": limits.pids,
-        "cpu.weight": min(10_000, max(1, round(limits.cpus * _WEIGHT_OF_A_CPU))),
+        "cpu.weight": weight(limits.cpus),
         "cpu.max": cap(limits.cpus),
     }
+
+
+def weight(cpus: float) -> int:
+    """What ``cpu.weight`` is to say."""
+    return min(10_000, max(1, round(cpus * _WEIGHT_OF_A_CPU)))
 
 
 def cap(cpus: float) -> str:
@@ -94,6 +99,10 @@ class V2Cgroup:
 
     def cpu_usage_us(self) -> int:
         return self._field("cpu.stat", "usage_usec")
+
+    def grow(self, memory_bytes: int, cpus: float) -> None:
+        self._write("memory.max", memory_bytes)
+        self._write("cpu.weight", weight(cpus))
 
     def cap_cpus(self, cpus: float) -> None:
         self._write("cpu.max", cap(cpus))
