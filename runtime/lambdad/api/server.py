@@ -83,7 +83,7 @@ class ApiServer:
         body = await _read(request, operation.name)
         if handler is None:
             raise invalid_parameter(f"{operation.name} is not offered by lambdad yet.")
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = request.headers
         try:
             params = parse(operation, labels, query, headers, body)
         except Unparsable as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
 
@@ -13,23 +13,26 @@ class FunctionLogs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._open: dict[str, BinaryIO] = {}
+        self._open: dict[str, tuple[FileIO, int]] = {}
 
     def write(self, function: str, lines: bytes) -> None:
         """Append lines, each with its newline."""
-        file = self._open.get(function)
-        if file is None:
-            file = self._open[function] = self._path(function).open("ab", buffering=0)
+        opened = self._open.get(function)
+        if opened is None:
+            file = FileIO(self._path(function), "ab")
+            opened = file, file.tell()
+        file, size = opened
         file.write(lines)
-        if file.tell() > FILE_BYTES_MAX:
+        self._open[function] = file, size + len(lines)
+        if size > FILE_BYTES_MAX:
             self.close(function)
             self._path(function).replace(self._path(function).with_suffix(".log.1"))
 
     def close(self, function: str) -> None:
         """The function is gone, or its file is full."""
-        file = self._open.pop(function, None)
-        if file is not None:
-            file.close()
+        opened = self._open.pop(function, None)
+        if opened is not None:
+            opened[0].close()
 
     def close_all(self) -> None:
         for function in list(self._open):
