@@ -9,6 +9,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,12 @@ class Server:
     port: int
     request: bytes
 
+    def pin(self, processors: set[int]) -> None:
+        """Keep it, and what it will start, to these processors."""
+        process = psutil.Process(self.pid)
+        for one in (process, *process.children(recursive=True)):
+            os.sched_setaffinity(one.pid, processors)
+
     def cpu_s(self) -> float:
         """Processor time that it and its living descendants have had."""
         process = psutil.Process(self.pid)
@@ -55,8 +62,9 @@ class Daemon(Server):
 
     @property
     def has_environments(self) -> bool:
-        """Whether any is left: they are children of its children, the zygotes."""
-        return any(zygote.children() for zygote in psutil.Process(self.pid).children())
+        """Whether any is left: inits that have a runtime, which spare ones have not."""
+        zygotes = psutil.Process(self.pid).children()
+        return any(_has_children(init) for zygote in zygotes for init in zygote.children())
 
     def cold_starts(self) -> int:
         """How many there were by its own account."""
@@ -117,6 +125,13 @@ async def _deploy(port: int, memory_mb: int) -> None:
     while json.loads(await connection.ask(configuration))["State"] != "Active":  # noqa: ASYNC110  it is another process's
         await asyncio.sleep(0.05)
     connection.close()
+
+
+def _has_children(process: psutil.Process) -> bool:
+    try:
+        return bool(process.children())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _cpu_s(pid: int) -> float:
