@@ -185,7 +185,7 @@ def run_client(name: str, environ: dict[str, str]) -> int:
 
 def set_environ(environ: dict[str, str]) -> None:
     """``os.environ.update``, with half of its page faults."""
-    known: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
+    known: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way
     for name, value in environ.items():
         os.putenv(name, value)
         known[os.fsencode(name)] = os.fsencode(value)
@@ -197,7 +197,7 @@ def _after_fork() -> None:
     if "random" in sys.modules:
         sys.modules["random"].seed()
     if "threading" in sys.modules:
-        sys.modules["threading"].main_thread()._set_native_id()  # noqa: SLF001
+        sys.modules["threading"].main_thread()._set_native_id()  # noqa: SLF001  there is no public way
 
 
 _kept: list[object] = []
@@ -231,7 +231,7 @@ def _leave() -> None:
     import atexit  # noqa: PLC0415  only a process that ends pays for these
     import threading  # noqa: PLC0415
 
-    for last_deed in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]  # noqa: SLF001
+    for last_deed in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way
         last_deed()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -48,7 +48,7 @@ LD_LIBRARY_PATH = (
 )
 
 # Knobs that could be written, were a file mode wrong, and what tells of the kernel's memory.
-_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "pressure")
 _PROC_MASKED = ("kcore", "keys", "timer_list", "kmsg", "kallsyms", "sched_debug", "key-users",
                 "kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo", "slabinfo")  # fmt: skip
 

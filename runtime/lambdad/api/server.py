@@ -53,7 +53,7 @@ class ApiServer:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         request_id = ids.request_id()
         if request.method == "GET" and (asked := _CODE.fullmatch(request.path)):
-            return self._code(asked[1])
+            return self._code(asked[1], request_id)
         try:
             answer = await self._answer(request, request_id)
         except ApiError as error:
@@ -97,12 +97,13 @@ class ApiServer:
     def _error(self, error: ApiError) -> Answer:
         return render.render_error(self._model, error.code, error.message, error.members)
 
-    def _code(self, tree: str) -> web.StreamResponse:
+    def _code(self, tree: str, request_id: str) -> web.StreamResponse:
         """The zip of a function, as it was uploaded; its name is the digest of its content."""
         path = self._blobs.zip_if_there(tree)
         if path is None:
-            return web.Response(status=404)
-        return web.FileResponse(path, headers={"Content-Type": "application/zip"})
+            return web.Response(status=404, headers={"x-amzn-RequestId": request_id})
+        headers = {"Content-Type": "application/zip", "x-amzn-RequestId": request_id}
+        return web.FileResponse(path, headers=headers)
 
 
 def _service_exception(message: str) -> ApiError:

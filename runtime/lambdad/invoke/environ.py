@@ -23,6 +23,13 @@ _DEFAULTS = {
     "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
     "AWS_XRAY_DAEMON_ADDRESS": f"{_XRAY_HOST}:{_XRAY_PORT}",
 }
+# The older of the two OS-only runtimes knows no /var/lang.
+_OS_ONLY_DEFAULTS = {
+    "provided.al2": {
+        name: ":".join(part for part in _DEFAULTS[name].split(":") if "/var/lang" not in part)
+        for name in ("PATH", "LD_LIBRARY_PATH")
+    }
+}
 _PYTHON_DEFAULTS = {"PYTHONPATH": "/var/runtime", "LC_CTYPE": "C.UTF-8", "PWD": "/var/task"}
 
 RESERVED = frozenset(
@@ -36,6 +43,9 @@ RESERVED = frozenset(
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
         "AWS_LAMBDA_FUNCTION_VERSION",
         "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_FORMAT",
+        "AWS_LAMBDA_LOG_LEVEL",
+        "AWS_LAMBDA_MAX_CONCURRENCY",
         "AWS_LAMBDA_LOG_GROUP_NAME",
         "AWS_LAMBDA_LOG_STREAM_NAME",
         "AWS_ACCESS_KEY",
@@ -74,4 +84,5 @@ def of_runtime(function: Function, *, version: str, region: str, log_stream: str
     if function.log_format == "JSON":
         reserved["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         reserved["AWS_LAMBDA_LOG_LEVEL"] = function.application_log_level or "INFO"
-    return {**_DEFAULTS, **(_PYTHON_DEFAULTS if managed else {}), **customer, **reserved}
+    own = _PYTHON_DEFAULTS if managed else _OS_ONLY_DEFAULTS.get(function.runtime, {})
+    return {**_DEFAULTS, **own, **customer, **reserved}

@@ -37,6 +37,7 @@ EMPTYING_S_MAX = 2.0
 # A runtime that has reported its init error is about to exit; its last words are waited for.
 LAST_WORDS_S_MAX = 0.1
 _RUNTIME = "runtime"
+_ALIVE = frozenset({State.INIT, State.IDLE, State.INVOKE})
 
 
 class Holder(Protocol):
@@ -49,7 +50,7 @@ class Holder(Protocol):
         """Its invoker has the payload; the runtime is about to come back."""
 
     def withdrawn(self, environment: Environment) -> None:
-        """It was free and is not any more."""
+        """It cannot be leased any more, if it ever could."""
 
     def gone(self, environment: Environment) -> None:
         """Nothing of it is left."""
@@ -70,7 +71,9 @@ class Environment:
         self._loop = asyncio.get_running_loop()
         self.state, self.runtime_state = State.STARTING, RuntimeState.STARTED
         self.version = "$LATEST"
-        self.log_stream = ids.log_stream(host.clock.now(), self.version)
+        self.log_stream = ids.log_stream(
+            host.clock.now(), self.version, function.name if function.log_group else ""
+        )
         self.idle_since, self.finishing = 0.0, False
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._parked: list[asyncio.Future[Delivery]] = []
@@ -104,12 +107,16 @@ class Environment:
             await self._request_sandbox()
         except (OSError, SandboxError, PlatformFault) as error:
             self.retire(str(error))
-        await self._started
+        await asyncio.shield(self._started)  # Whoever waits may be cancelled, a start may not.
 
     async def _request_sandbox(self) -> None:
         """Ask for the sandbox and, in the same breath, for the runtime in it."""
         self._output = Output(self._log_lines)
-        self._sandbox = await self._host.sandbox_for(self.function, self)
+        sandbox = await self._host.sandbox_for(self.function, self)
+        if self.state is not State.STARTING:  # Retired while the zygote was awaited.
+            await self._host.remove_sandbox(sandbox)
+            return
+        self._sandbox = sandbox
         self.id = self._sandbox.name
         self._credit = InitCredit(self._sandbox.cgroup, limits.cpus(self.function.memory_mb))
         self._start_runtime()
@@ -147,11 +154,17 @@ class Environment:
             self._deliver()
         return run
 
+    @property
+    def can_be_leased(self) -> bool:
+        """Whether ``invoke`` may be called now."""
+        return self.state in (State.IDLE, State.NEEDS_INIT)
+
     def retire(self, why: str = "it was shut down") -> None:
         """End it for good, whatever it does; the holder is told when it is gone."""
         if self.state in (State.SHUTDOWN, State.GONE):
             return
         self._take(Event.RETIRED)
+        self._holder.withdrawn(self)
         self._cancel_timer()
         self._tell_verdict()
         fault = PlatformFault(f"cannot run the environment: {why}")
@@ -182,9 +195,12 @@ class Environment:
         Raises:
             Refused: not in this state.
         """
+        waiting: asyncio.Future[Delivery] = self._loop.create_future()
+        if self.state not in _ALIVE:
+            self._parked.append(waiting)  # It is being killed, and is to hear nothing more.
+            return waiting
         before = self.runtime_state
         self.runtime_state = runtime_state.after(before, Call.NEXT)
-        waiting: asyncio.Future[Delivery] = self._loop.create_future()
         if before is RuntimeState.RUNNING:
             assert self._delivery is not None
             waiting.set_result(self._delivery)  # The same event again, at once.
@@ -245,6 +261,9 @@ class Environment:
 
     def entered(self, listener: socket.socket) -> None:
         """The sandbox stands, confined; the runtime in it is starting."""
+        if self.state is not State.STARTING:
+            listener.close()
+            return
         self._take(Event.ENTERED)
         self._set_timer(limits.init_phase_s_max, self._init_timed_out)
         self._host.background(self._open_door(listener))
@@ -398,7 +417,7 @@ class Environment:
         took = self._host.clock.monotonic() - self._run_since
         self._credit.worked(took)
         request_id = run.invocation.request_id
-        self._output.drain()
+        self._output.flush()
         self._log(
             report.end_line(request_id)
             + report.report_line(

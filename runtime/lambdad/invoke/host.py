@@ -129,11 +129,15 @@ class Host:
         used = interpreter(function.runtime)
         sandbox = self.spares.take(used) or await self.blank_sandbox(used, owner)
         sandbox.owner = owner
-        sandbox.cgroup.grow(_memory_bytes(function.memory_mb), limits.cpus(function.memory_mb))
         spec = SandboxSpec(
             uid=sandbox.uid, gid=limits.environment_gid, tmp_mb=function.tmp_mb, layers=False
         )
-        sandbox.become(plan.make(spec), self.code_of(function))
+        try:
+            sandbox.cgroup.grow(_memory_bytes(function.memory_mb), limits.cpus(function.memory_mb))
+            sandbox.become(plan.make(spec), self.code_of(function))
+        except (OSError, SandboxError):
+            await self.remove_sandbox(sandbox)
+            raise
         return sandbox
 
     async def blank_sandbox(self, used: Interpreter | None, owner: Owner) -> Sandbox:
@@ -147,7 +151,7 @@ class Host:
         uid, name = self._uids.take(), ids.request_id()
         try:
             cgroup = parts.keeper.create(name, _BLANK_LIMITS)
-        except SandboxError:
+        except (OSError, SandboxError):
             self._uids.give_back(uid)
             raise
         sandbox = Sandbox(name, uid, cgroup, owner)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from lambdad.model import limits
 
-_READ_BYTES = 64 * 1024
+_READ_BYTES, _READS_MAX = 64 * 1024, 16
 
 
 class Output:
@@ -30,12 +30,16 @@ class Output:
         self._loop.add_reader(self._read_end, self._read)
 
     def drain(self) -> None:
-        """Take what has been written so far, so that it stands before what is logged next."""
-        while self._read() == _READ_BYTES:
-            continue
+        """Take what has been written so far, so that it stands before what is logged next.
+
+        A pipe holds less than what is read here at most: who goes on writing is not followed.
+        """
+        for _ in range(_READS_MAX):
+            if self._read() < _READ_BYTES:
+                return
 
     def flush(self) -> None:
-        """All writers are gone: what they left without a newline is a line, too."""
+        """What has been written without a newline by now is a line, too."""
         self.drain()
         if self._partial:
             self._sink(self._partial + b"\n")
@@ -54,9 +58,22 @@ class Output:
             return 0
         whole, newline, rest = (self._partial + data).rpartition(b"\n")
         if newline:
-            self._sink(whole + newline)
+            self._sink(_cut(whole + newline))
         if len(rest) > limits.log_line_bytes_max:
-            self._sink(rest + b"\n")
+            self._sink(_cut(rest + b"\n"))
             rest = b""
         self._partial = rest
         return len(data)
+
+
+def _cut(lines: bytes) -> bytes:
+    """The same lines, those over 256 KiB in pieces."""
+    size = limits.log_line_bytes_max - 1
+    if len(lines) <= size:
+        return lines
+    pieces = (
+        line[start : start + size]
+        for line in lines.split(b"\n")[:-1]
+        for start in range(0, max(len(line), 1), size)
+    )
+    return b"".join(piece + b"\n" for piece in pieces)

@@ -39,7 +39,7 @@ class Pool:
         self._finishing = 0
         self._waiting: deque[asyncio.Future[Environment | None]] = deque()
         self._expiry: asyncio.TimerHandle | None = None
-        self._retired = False
+        self._retired = self._killed = False
 
     async def invoke(self, invocation: Invocation) -> Run:
         """Start a run in an environment of its own.
@@ -63,20 +63,25 @@ class Pool:
                     Type="User",
                     retryAfterSeconds="1",
                 )
-            case pool_policy.Lease():
+            case decision:
                 self._account.running += 1
-                return self._run(self._idle.pop(), invocation)
-            case pool_policy.Await():
-                self._account.running += 1
-                environment = await self._next_free()
-            case pool_policy.Spawn():
-                self._account.running += 1
-                environment = None
         try:
-            return self._run(environment or await self._spawn(), invocation)
-        except PlatformFault:
+            return self._run(await self._environment(decision), invocation)
+        except BaseException:
             self._account.running -= 1
             raise
+
+    async def _environment(self, decision: pool_policy.Decision) -> Environment:
+        """One that can be leased, as the policy decided."""
+        match decision:
+            case pool_policy.Lease():
+                return self._idle.pop()
+            case pool_policy.Await():
+                environment = await self._next_free()
+                # It may have died between the word that it is free and this moment.
+                if environment is not None and environment.can_be_leased:
+                    return environment
+        return await self._spawn()
 
     def retire(self) -> None:
         """Take no more work; idle environments end now, busy ones when they are done."""
@@ -90,8 +95,10 @@ class Pool:
         return bool(self._all)
 
     def kill(self) -> None:
-        """End every environment, busy or not."""
-        self._retired = True
+        """End every environment, busy or not, and start no more."""
+        self._retired = self._killed = True
+        while self._waiting:
+            self._answer_waiting(None)
         for environment in list(self._all):
             environment.retire()
 
@@ -104,6 +111,8 @@ class Pool:
         self._account.running -= 1
 
     async def _spawn(self) -> Environment:
+        if self._killed:
+            raise PlatformFault("cannot run it: the daemon is shutting down")
         environment = Environment(self.function, self._host, self)
         self._all.add(environment)
         await environment.start()
@@ -114,14 +123,25 @@ class Pool:
         waiting: asyncio.Future[Environment | None] = self._loop.create_future()
         self._waiting.append(waiting)
         timer = self._loop.call_later(pool_policy.finishing_wait_s, self._give_up, waiting)
-        environment = await waiting
-        timer.cancel()
-        return environment
+        try:
+            return await waiting
+        finally:
+            timer.cancel()
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
 
     def _give_up(self, waiting: asyncio.Future[Environment | None]) -> None:
         if not waiting.done():
-            self._waiting.remove(waiting)
             waiting.set_result(None)
+
+    def _answer_waiting(self, environment: Environment | None) -> bool:
+        """Give it to who has waited longest; false if nobody does any more."""
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(environment)
+                return True
+        return False
 
     def answered(self, environment: Environment) -> None:
         environment.finishing = True
@@ -129,9 +149,9 @@ class Pool:
 
     def freed(self, environment: Environment) -> None:
         self._not_finishing(environment)
-        if self._waiting:
-            self._waiting.popleft().set_result(environment)
-        elif self._retired:
+        if self._answer_waiting(environment):
+            return
+        if self._retired:
             environment.retire()
         else:
             self._idle.append(environment)
@@ -139,13 +159,12 @@ class Pool:
                 self._expiry = self._loop.call_later(self._idle_s, self._expire)
 
     def withdrawn(self, environment: Environment) -> None:
-        self._idle.remove(environment)
+        if environment in self._idle:
+            self._idle.remove(environment)
 
     def gone(self, environment: Environment) -> None:
         self._not_finishing(environment)
         self._all.discard(environment)
-        if environment in self._idle:
-            self._idle.remove(environment)
 
     def _not_finishing(self, environment: Environment) -> None:
         if environment.finishing:

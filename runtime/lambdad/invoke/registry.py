@@ -101,8 +101,19 @@ class Registry:
         """
         pool = self._pools.get(name)
         if pool is None:
-            raise self._not_ready(self._functions[name])
+            pool = await self._deployed(name)
         return await pool.invoke(invocation)
+
+    async def _deployed(self, name: str) -> Pool:
+        """The pool of a function that is Active, when its daemon has just been started again."""
+        function = self._functions[name]
+        if function.state is not State.ACTIVE:
+            raise self._not_ready(function)
+        await self._deploy(function)
+        pool = self._pools.get(name)
+        if pool is None:
+            raise self._not_ready(self._functions.get(name, function))
+        return pool
 
     def _not_ready(self, function: Function) -> ApiError:
         return conflict(
@@ -134,9 +145,13 @@ class Registry:
             )
             if not await self._replace(function, ready):
                 return  # Changed or deleted meanwhile; that deployment is under way.
-        if self._functions.get(function.name) is ready:
+        if self._functions.get(function.name) is ready and not self._serves(ready):
             self._retire(self._pools.get(function.name))
             self._pools[function.name] = Pool(ready, self._host, self._account, self._idle_s)
+
+    def _serves(self, function: Function) -> bool:
+        pool = self._pools.get(function.name)
+        return pool is not None and pool.function is function
 
     async def _replace(self, old: Function, new: Function) -> bool:
         replaced = await self._store.replace_function(new, expected_revision=old.revision_id)

@@ -16,7 +16,8 @@ _NAME = re.compile(
     r"(\d{12}:)?"
     r"(function:)?"
     r"([a-zA-Z0-9-_.]+)"
-    r"(?::(\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9-_]+))?"
+    r"(?::(\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9-_]+))?",
+    re.ASCII,
 )
 
 

@@ -22,7 +22,10 @@ def segment_id() -> str:
     return os.urandom(8).hex()
 
 
-def log_stream(epoch_s: float, version: str) -> str:
-    """``2026/11/21/[$LATEST]<32 hex digits>``: one stream for each environment."""
+def log_stream(epoch_s: float, version: str, function: str = "") -> str:
+    """``2026/11/21/[$LATEST]<32 hex digits>``: one stream for each environment.
+
+    In a log group that others may share, the function's name stands before the version.
+    """
     day = dt.datetime.fromtimestamp(epoch_s, dt.UTC)
-    return f"{day:%Y/%m/%d}/[{version}]{os.urandom(16).hex()}"
+    return f"{day:%Y/%m/%d}/{function}[{version}]{os.urandom(16).hex()}"

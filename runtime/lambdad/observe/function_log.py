@@ -23,7 +23,8 @@ class FunctionLogs:
             opened = file, file.tell()
         file, size = opened
         file.write(lines)
-        self._open[function] = file, size + len(lines)
+        size += len(lines)
+        self._open[function] = file, size
         if size > FILE_BYTES_MAX:
             self.close(function)
             self._path(function).replace(self._path(function).with_suffix(".log.1"))

@@ -74,7 +74,7 @@ async def _answer(environment: Environment, request: web.BaseRequest) -> web.Str
         if path == _INIT_ERROR:
             return await _only("POST", request, _init_error, environment)
         if path == _PING:
-            return web.Response(text="pong")
+            return await _only("GET", request, _pong)
     except Refused as refused:
         return _refusal(refused.status, refused.error_type, refused.message)
     return web.Response(status=404, text="404 page not found\n")
@@ -89,6 +89,10 @@ async def _only(
     if request.method != method:
         return web.Response(status=405)
     return await handler(request, *arguments)
+
+
+async def _pong(_: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(text="pong")
 
 
 async def _next(_: web.BaseRequest, environment: Environment) -> web.StreamResponse:
@@ -114,12 +118,14 @@ async def _response(
     request: web.BaseRequest, environment: Environment, request_id: str
 ) -> web.StreamResponse:
     environment.begin_answer(request_id, Call.RESPONSE)
+    mode = request.headers.get("Lambda-Runtime-Function-Response-Mode", "streaming")
     try:
         body = await _read(request, limits.response_bytes_max)
-    except (ClientError, OSError, asyncio.IncompleteReadError):
-        truncated = json.dumps({"errorType": "Runtime.TruncatedResponse"}).encode()
-        environment.answer_error(FunctionError("Runtime.TruncatedResponse", truncated))
-        return _refusal(400, "TruncatedHTTPRequest", "HTTP request detected as truncated")
+    except _CUT_OFF:
+        return _truncated(environment)
+    if mode != "streaming":
+        environment.answer_error(FunctionError("Runtime.InvalidResponseModeHeader", b""))
+        return _refusal(400, "InvalidFunctionResponseMode", "Invalid function response mode")
     if body is None:
         environment.answer_error(FunctionError("Function.ResponseSizeTooLarge", _TOO_LARGE))
         return _payload_too_large()
@@ -131,7 +137,10 @@ async def _error(
     request: web.BaseRequest, environment: Environment, request_id: str
 ) -> web.StreamResponse:
     environment.begin_answer(request_id, Call.ERROR)
-    body = await _read(request, limits.response_bytes_max)
+    try:
+        body = await _read(request, limits.response_bytes_max)
+    except _CUT_OFF:
+        return _truncated(environment)
     if body is None:
         environment.answer_error(FunctionError("Function.ResponseSizeTooLarge", _TOO_LARGE))
         return _payload_too_large()
@@ -156,6 +165,16 @@ async def _read(request: web.BaseRequest, bytes_max: int) -> bytes | None:
         elif size > _DISCARDED_BYTES_MAX:
             break
     return b"".join(chunks) if size <= bytes_max else None
+
+
+_CUT_OFF = (ClientError, OSError, asyncio.IncompleteReadError)
+
+
+def _truncated(environment: Environment) -> web.StreamResponse:
+    """The client closed before its body was complete."""
+    payload = json.dumps({"errorType": "Runtime.TruncatedResponse"}).encode()
+    environment.answer_error(FunctionError("Runtime.TruncatedResponse", payload))
+    return _refusal(400, "TruncatedHTTPRequest", "HTTP request detected as truncated")
 
 
 def _error_type(request: web.BaseRequest) -> str:

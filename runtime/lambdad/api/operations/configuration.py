@@ -6,6 +6,7 @@ ignored.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -144,11 +145,19 @@ def render(
         "Architectures": [function.architecture],
         "EphemeralStorage": {"Size": function.tmp_mb},
         "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": "Off"},
+        "RuntimeVersionConfig": {
+            "RuntimeVersionArn": runtime_version_arn(region, function.runtime)
+        },
         "LoggingConfig": {name: value for name, value in logging.items() if value},
     }
     if function.environment is not None:
         shown["Environment"] = {"Variables": dict(function.environment)}
     return shown
+
+
+def runtime_version_arn(region: str, runtime: str) -> str:
+    """An ARN that stays the same for as long as the runtime does: here, its name's digest."""
+    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
 
 
 def render_state(function: Function) -> dict[str, Any]:

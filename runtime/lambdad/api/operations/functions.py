@@ -266,7 +266,7 @@ def _architecture(params: Params) -> str | None:
 
 def _unmark(marker: str | None) -> str:
     try:
-        return base64.urlsafe_b64decode(marker or "").decode()
+        return base64.b64decode(marker or "", altchars=b"-_", validate=True).decode()
     except ValueError:
         raise invalid_parameter("Invalid marker") from None
 

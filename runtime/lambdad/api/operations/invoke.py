@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -116,8 +117,8 @@ def _jackson(text: str, error: json.JSONDecodeError) -> str:
     character = text[error.pos]
     shown = (
         f"(CTRL-CHAR, code {ord(character)})"
-        if ord(character) < 0x20
-        else (f"'{character}' (code {ord(character)})")
+        if unicodedata.category(character) == "Cc"
+        else f"'{character}' (code {ord(character)})"
     )
     return (
         f"Unexpected character ({shown}): expected a valid value (JSON String, Number, Array, "

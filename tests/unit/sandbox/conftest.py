@@ -1,0 +1,50 @@
+"""A host that can do everything, as the plan sees it."""
+
+import pytest
+
+from lambdad_sandbox.features import Feature, HostFeatures
+from lambdad_sandbox.spec import BlankSpec, RootSpec, SandboxSpec
+
+
+@pytest.fixture
+def features():
+    """Makes answers of a host; ``missing`` are names of what it lacks."""
+
+    def made(cgroup_version="v2", missing=()):
+        names = ("root with CAP_SYS_ADMIN", "seccomp", "mount_setattr(2)")
+        return HostFeatures(
+            critical=tuple(
+                Feature(name, name not in missing, f"cannot isolate: no {name}", f"get {name}")
+                for name in names
+            ),
+            cgroup_version=cgroup_version,
+            system_directories=(("usr", ""), ("bin", "usr/bin"), ("lib64", "usr/lib64")),
+            etc_entries={"ld.so.cache": "file", "ssl/certs": "directory"},
+            proc_entries=("self", "sys", "kcore", "keys", "meminfo"),
+        )
+
+    return made
+
+
+@pytest.fixture
+def root_spec():
+    return RootSpec(
+        mount_point="/srv/roots/python3.12",
+        interpreter="/usr/local",
+        executable="/var/lang/bin/python3.12",
+        preload="bootstrap",
+        guest="/srv/guest",
+        machinery="/srv/machinery",
+        uids=(1_879_048_192, 4_096),
+        gid=990,
+    )
+
+
+@pytest.fixture
+def blank_spec():
+    return BlankSpec(("169.254.100.1", 9001), open_files=1_024, processes=1_024)
+
+
+@pytest.fixture
+def sandbox_spec():
+    return SandboxSpec(uid=1_879_048_192, gid=990, tmp_mb=512, layers=False)

@@ -1,0 +1,145 @@
+from pathlib import Path
+
+import pytest
+
+from lambdad_sandbox import plan, steps
+from lambdad_sandbox.errors import CannotIsolate
+from lambdad_sandbox.spec import SandboxSpec
+
+HERE = Path(__file__).parent
+
+
+def described(planned):
+    return "".join(f"{step.describe()}\n" for step in planned)
+
+
+def kinds(planned):
+    return [type(step) for step in planned]
+
+
+@pytest.fixture(params=["v1", "v2"])
+def environment(request, features, blank_spec, sandbox_spec):
+    """All that is done to a clone of a zygote, on a host of each cgroup version."""
+    found = features(request.param)
+    return (*plan.make_blank(blank_spec, found), *plan.make(sandbox_spec))
+
+
+def test_the_plan_of_an_environment_is_this(features, blank_spec, sandbox_spec):
+    """128 MB buy the same plan as any other size: memory is the cgroup's to limit."""
+    planned = (*plan.make_blank(blank_spec, features("v1")), *plan.make(sandbox_spec))
+    assert described(planned) == (HERE / "golden_environment.txt").read_text(encoding="utf-8")
+
+
+def test_the_plan_of_a_root_is_this(features, root_spec):
+    planned = plan.make_root(root_spec, features())
+    assert described(planned) == (HERE / "golden_root.txt").read_text(encoding="utf-8")
+
+
+# --- order is security --------------------------------------------------------------------
+
+
+def test_seccomp_comes_last(environment):
+    assert kinds(environment)[-1] is steps.Seccomp
+    assert kinds(environment).count(steps.Seccomp) == 1
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (steps.NewCgroupNamespace, steps.Tmpfs),
+        (steps.LoopbackUp, steps.Listen),
+        (steps.Proc, steps.Identity),
+        (steps.Attach, steps.Identity),
+        (steps.Rlimits, steps.Identity),
+        (steps.CloseDescriptors, steps.Identity),
+        (steps.Listen, steps.CloseDescriptors),
+        (steps.Identity, steps.DropCapabilities),
+        (steps.Identity, steps.DieWithParent),
+        (steps.DropCapabilities, steps.NoNewPrivileges),
+        (steps.NewKeyring, steps.Seccomp),
+        (steps.NoNewPrivileges, steps.Seccomp),
+    ],
+)
+def test_one_comes_before_the_other(environment, earlier, later):
+    found = kinds(environment)
+    last_of_earlier = len(found) - 1 - found[::-1].index(earlier)
+    assert last_of_earlier < found.index(later)
+
+
+def test_on_v1_the_cgroup_is_joined_first(features, blank_spec):
+    assert kinds(plan.make_blank(blank_spec, features("v1")))[0] is steps.JoinCgroups
+
+
+def test_on_v2_nobody_joins_what_it_was_born_in(features, blank_spec):
+    assert steps.JoinCgroups not in kinds(plan.make_blank(blank_spec, features("v2")))
+
+
+def test_a_root_is_executed_in_last_and_sealed_before(features, root_spec):
+    planned = plan.make_root(root_spec, features())
+    assert kinds(planned)[0] is steps.NewMountNamespace
+    assert kinds(planned)[-4:] == [steps.PivotRoot, steps.ReadOnly, steps.ReadOnly, steps.Exec]
+
+
+def test_nothing_of_the_host_is_seen_but_what_is_named(features, root_spec):
+    binds = [
+        step.source for step in plan.make_root(root_spec, features()) if type(step) is steps.Bind
+    ]
+    assert binds == [
+        "/usr", "/etc/ld.so.cache", "/etc/ssl/certs", "/usr/local", "/srv/guest", "/srv/machinery"
+    ]  # fmt: skip
+
+
+def test_the_zygote_gets_no_variable_of_the_daemons(features, root_spec):
+    executed = plan.make_root(root_spec, features())[-1]
+    assert set(executed.environ) == {"LC_CTYPE", "LD_LIBRARY_PATH"}
+
+
+def test_what_is_executed_needs_no_interpreter(features, root_spec):
+    import dataclasses
+
+    bare = dataclasses.replace(root_spec, interpreter="", preload="")
+    targets = [getattr(step, "target", "") for step in plan.make_root(bare, features())]
+    assert not any(target.endswith("/var/lang") for target in targets)
+
+
+def test_of_proc_only_what_is_there_is_masked(features, blank_spec):
+    [proc] = [step for step in plan.make_blank(blank_spec, features()) if type(step) is steps.Proc]
+    assert (proc.read_only, proc.masked) == (("sys",), ("kcore", "keys"))
+
+
+def test_layers_are_attached_when_they_come_along(sandbox_spec):
+    layered = SandboxSpec(sandbox_spec.uid, sandbox_spec.gid, 512, layers=True)
+    attached = [step.target for step in plan.make(layered) if type(step) is steps.Attach]
+    assert attached == ["/var/task", "/opt"]
+
+
+@pytest.mark.parametrize("tmp_mb", [512, 10_240])
+def test_tmp_has_the_size_that_was_asked_for(tmp_mb):
+    planned = plan.make(SandboxSpec(1_879_048_192, 990, tmp_mb, layers=False))
+    [tmp] = [step for step in planned if type(step) is steps.Tmpfs]
+    assert (tmp.target, tmp.mode, tmp.size_kb) == ("/tmp", "1777", tmp_mb * 1024)
+
+
+# --- refusals -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["root with CAP_SYS_ADMIN", "seccomp", "mount_setattr(2)"])
+def test_what_cannot_be_isolated_is_refused_with_the_cure(features, blank_spec, root_spec, missing):
+    lacking = features(missing=[missing])
+    for make in (
+        lambda: plan.make_blank(blank_spec, lacking),
+        lambda: plan.make_root(root_spec, lacking),
+    ):
+        with pytest.raises(CannotIsolate) as caught:
+            make()
+        assert caught.value.hint == f"get {missing}"
+        assert str(caught.value) == f"cannot isolate: no {missing} (get {missing})"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(0, 990, 512), (-1, 990, 512), (1000, 0, 512), (1000, 990, 0), (1000, 990, -5)],
+)
+def test_a_spec_that_makes_no_sense_does_not_exist(values):
+    with pytest.raises(ValueError, match="cannot"):
+        SandboxSpec(*values, layers=False)
