@@ -46,7 +46,8 @@ from lambdad_sandbox.plan import refuse_if_missing
 _log = structlog.get_logger()
 _Result = TypeVar("_Result")
 
-DRAIN_S_MAX = 5.0
+# What is under way has this long to end, then as long again to take note of the end.
+DRAIN_S_MAX = 2.5
 
 
 class CannotStart(Exception):

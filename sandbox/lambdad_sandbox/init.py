@@ -27,6 +27,7 @@ from lambdad_sandbox.messages import (
     Emptied,
     Entered,
     KillAll,
+    Message,
     ProcessExited,
     ProcessStarted,
     Spawned,
@@ -44,6 +45,7 @@ class Init:
         self._control, self._client = control, client
         self._not_for_guests: tuple[int, ...] = ()
         self._names: dict[int, str] = {}
+        self._early: list[Message] | None = []
 
     def run(self, listener: int) -> None:
         """Serve until the daemon's end is closed; never returns.
@@ -57,7 +59,9 @@ class Init:
         close_all((itself, listener))
         self._become_whose()
         self._obey()
-        send(self._control, Entered())
+        early, self._early = self._early, None
+        for message in (Entered(), *(early or ())):
+            self._say(message)
         self._not_for_guests = wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
@@ -72,6 +76,13 @@ class Init:
                     self._reap()
                 else:
                     self._obey()
+
+    def _say(self, message: Message) -> None:
+        """Tell the daemon, but nothing before it knows that the sandbox stands."""
+        if self._early is None:
+            send(self._control, message)
+        else:
+            self._early.append(message)
 
     def _become_whose(self) -> None:
         """Take the last steps, those that depend on the function."""
@@ -126,7 +137,7 @@ class Init:
             os.waitpid(pid, 0)
         else:
             self._names[pid] = wanted.name
-        send(self._control, ProcessStarted(wanted.name, failure))
+        self._say(ProcessStarted(wanted.name, failure))
 
     def _become(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
         """In the child: nothing of init's but the confinement stays."""
@@ -155,7 +166,7 @@ class Init:
     def _report(self, pid: int, status: int) -> None:
         name = self._names.pop(pid, None)
         if name is not None:
-            send(self._control, ProcessExited(name, status))
+            self._say(ProcessExited(name, status))
 
     def _kill_all(self) -> None:
         """SIGKILL for everyone but PID 1, until nobody is left to wait for."""
@@ -166,7 +177,7 @@ class Init:
                 self._report(*os.waitpid(-1, 0))
             except ChildProcessError:
                 break
-        send(self._control, Emptied())
+        self._say(Emptied())
 
 
 def run_client(name: str, environ: dict[str, str]) -> int:
