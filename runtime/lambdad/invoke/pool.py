@@ -165,6 +165,8 @@ class Pool:
     def gone(self, environment: Environment) -> None:
         self._not_finishing(environment)
         self._all.discard(environment)
+        if self._retired and not self._all:
+            self._host.logs.close(self.function.name)
 
     def _not_finishing(self, environment: Environment) -> None:
         if environment.finishing:

@@ -30,7 +30,7 @@ class FunctionLogs:
             self._path(function).replace(self._path(function).with_suffix(".log.1"))
 
     def close(self, function: str) -> None:
-        """The function is gone, or its file is full."""
+        """Nothing of the function runs, or its file is full."""
         opened = self._open.pop(function, None)
         if opened is not None:
             opened[0].close()

@@ -180,6 +180,9 @@ class FakeLogs:
     def write(self, function, lines):
         self.text += lines.decode()
 
+    def close(self, function):
+        pass
+
 
 class FakeHolder:
     """Keeps what an environment tells its pool."""
