@@ -150,7 +150,7 @@ class Bind(Step):
 
 @dataclass(frozen=True)
 class Attach(Step):
-    """Attach a detached mount that came as a descriptor; its path outside is never seen."""
+    """Attach a detached mount that came as a descriptor: the zygote needs no path to it."""
 
     descriptor: str
     target: str
