@@ -34,6 +34,7 @@ from lambdad.invoke.pool import Account
 from lambdad.invoke.registry import Registry
 from lambdad.invoke.zygotes import Payload, Zygotes
 from lambdad.model.clock import SystemClock
+from lambdad.model.errors import PlatformFault
 from lambdad.observe.function_log import FunctionLogs
 from lambdad.runtime_api.server import RuntimeApi
 from lambdad.store.sqlite.driver import SqliteStore
@@ -84,7 +85,10 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
         logs = FunctionLogs(state / "logs")
         stack.callback(logs.close_all)
         store = SqliteStore(state / "lambdad.sqlite")
-        await store.start()
+        try:
+            await store.start()
+        except PlatformFault as fault:
+            raise CannotStart(str(fault)) from fault
         stack.push_async_callback(store.stop)
         blobs = Blobs(state / "code")
         zygotes = Zygotes(stack.enter_context(_payload(state)), found, own_interpreter())

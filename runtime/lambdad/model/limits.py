@@ -10,7 +10,6 @@ MIB = 1024 * 1024
 
 # Invocations
 sync_payload_bytes_max = 6 * MIB
-async_payload_bytes_max = MIB
 # The Runtime API takes 100 bytes more than a client may send (recorded: 6,291,556).
 response_bytes_max = sync_payload_bytes_max + 100
 client_context_bytes_max = 3_583
@@ -25,7 +24,6 @@ tmp_mb_min, tmp_mb_default, tmp_mb_max = 512, 512, 10_240
 environment_bytes_max = 4_096
 name_characters_max = 64
 tags_max = 50
-layers_max = 5
 
 # Code
 zip_bytes_max = 52_428_800

@@ -46,10 +46,7 @@ class Ground:
     @staticmethod
     def _fork_into(leaf):
         if leaf.clone_fd is not None:
-            pid, pidfd = syscalls.clone3(0, signal.SIGCHLD, leaf.clone_fd)
-            if pid:
-                os.close(pidfd)
-            return pid
+            return syscalls.clone3(0, signal.SIGCHLD, leaf.clone_fd)
         pid = os.fork()
         if pid == 0:
             for tasks in leaf.attach_fds:
