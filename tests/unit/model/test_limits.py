@@ -5,7 +5,6 @@ from lambdad.model import limits
 
 def test_the_figures_are_the_documented_ones():
     assert limits.sync_payload_bytes_max == 6_291_456
-    assert limits.async_payload_bytes_max == 1_048_576
     assert limits.response_bytes_max == 6_291_556
     assert limits.zip_bytes_max == 52_428_800
     assert limits.unzipped_bytes_max == 262_144_000
