@@ -33,6 +33,7 @@ from lambdad_sandbox.messages import StartProcess
 
 _log = structlog.get_logger()
 
+SANDBOX_S_MAX = 30.0  # a zygote that has to be started first included
 EMPTYING_S_MAX = 2.0
 # A runtime that has reported its init error is about to exit; its last words are waited for.
 LAST_WORDS_S_MAX = 0.1
@@ -103,6 +104,7 @@ class Environment:
             PlatformFault: no sandbox could be had.
         """
         self._init_since = self._host.clock.monotonic()
+        self._set_timer(SANDBOX_S_MAX, self._no_sandbox)
         try:
             await self._request_sandbox()
         except (OSError, SandboxError, PlatformFault) as error:
@@ -270,6 +272,9 @@ class Environment:
 
     async def _open_door(self, listener: socket.socket) -> None:
         self._close_door = await self._host.door.open(self, listener)
+
+    def _no_sandbox(self) -> None:
+        self.retire(f"no sandbox came within {SANDBOX_S_MAX:.0f} seconds")
 
     def not_entered(self, why: str) -> None:
         """The sandbox could not be had."""
