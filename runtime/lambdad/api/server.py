@@ -20,6 +20,7 @@ from lambdad.api.wire import model, render, validate
 from lambdad.api.wire.parse import Unparsable, parse
 from lambdad.api.wire.render import Answer
 from lambdad.api.wire.route import MethodNotAllowed, Router, UnknownOperation
+from lambdad.body import read_body
 from lambdad.code.blobs import Blobs
 from lambdad.model import ids, limits
 from lambdad.model.errors import ApiError, PlatformFault, invalid_parameter
@@ -28,8 +29,6 @@ _log = structlog.get_logger()
 
 Handler = Callable[[Mapping[str, Any], Call], Awaitable[dict[str, Any]]]
 
-# A body that is too large is read to its end, so that the client sees the answer, up to here.
-_DISCARDED_BYTES_MAX = 2 * limits.create_request_bytes_max
 _CODE = re.compile(r"/lambdad/code/([0-9a-f]{64})\.zip")
 
 
@@ -118,16 +117,9 @@ async def _read(request: web.BaseRequest, operation: str) -> bytes:
     """
     invoking = operation.startswith("Invoke")
     bytes_max = limits.sync_payload_bytes_max if invoking else limits.create_request_bytes_max
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size <= bytes_max:
-            chunks.append(chunk)
-        elif size > _DISCARDED_BYTES_MAX:
-            break
-    if size <= bytes_max:
-        return b"".join(chunks)
+    body, size = await read_body(request, bytes_max)
+    if body is not None:
+        return body
     if invoking:
         raise payload_too_large(size)
     raise ApiError(

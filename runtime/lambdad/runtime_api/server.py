@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import ClientError, web
 
+from lambdad.body import read_body
 from lambdad.invoke.environment import Environment
 from lambdad.invoke.invocation import Delivery
 from lambdad.invoke.runtime_state import Call, Refused
@@ -24,7 +25,6 @@ from lambdad.model.errors import FunctionError
 
 _CLOSE_S_MAX = 0.01  # Whoever could be answered is dead.
 _FOR_EVER_S = 10 * 365 * 24 * 3600.0
-_DISCARDED_BYTES_MAX = 64 * limits.MIB
 _JSON = "application/json"
 _OK = b'{"status":"OK"}\n'
 _PREFIX = "/2018-06-01/"
@@ -120,7 +120,7 @@ async def _response(
     environment.begin_answer(request_id, Call.RESPONSE)
     mode = request.headers.get("Lambda-Runtime-Function-Response-Mode", "streaming")
     try:
-        body = await _read(request, limits.response_bytes_max)
+        body, _ = await read_body(request, limits.response_bytes_max)
     except _CUT_OFF:
         return _truncated(environment)
     if mode != "streaming":
@@ -138,7 +138,7 @@ async def _error(
 ) -> web.StreamResponse:
     environment.begin_answer(request_id, Call.ERROR)
     try:
-        body = await _read(request, limits.response_bytes_max)
+        body, _ = await read_body(request, limits.response_bytes_max)
     except _CUT_OFF:
         return _truncated(environment)
     if body is None:
@@ -149,22 +149,9 @@ async def _error(
 
 
 async def _init_error(request: web.BaseRequest, environment: Environment) -> web.StreamResponse:
-    body = await _read(request, limits.response_bytes_max)
+    body, _ = await read_body(request, limits.response_bytes_max)
     environment.init_error(FunctionError(_error_type(request), body or b"{}"))
     return _accepted()
-
-
-async def _read(request: web.BaseRequest, bytes_max: int) -> bytes | None:
-    """The body, byte for byte; ``None`` when it is too large, after it has been discarded."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size <= bytes_max:
-            chunks.append(chunk)
-        elif size > _DISCARDED_BYTES_MAX:
-            break
-    return b"".join(chunks) if size <= bytes_max else None
 
 
 _CUT_OFF = (ClientError, OSError, asyncio.IncompleteReadError)

@@ -9,7 +9,7 @@ import pytest_asyncio
 import structlog
 from yarl import URL
 
-from lambdad.api import server as api_server
+from lambdad import body
 from lambdad.api.operations.functions import FunctionOperations, table
 from lambdad.api.operations.invoke import InvokeOperations
 from lambdad.api.server import ApiServer
@@ -252,7 +252,7 @@ async def test_a_request_that_is_too_large_is_refused_by_operation(ask, operatio
 @pytest.mark.asyncio
 async def test_a_body_without_end_is_not_read_to_its_end(ask, monkeypatch):
     monkeypatch.setattr(limits, "create_request_bytes_max", 1_000)
-    monkeypatch.setattr(api_server, "_DISCARDED_BYTES_MAX", 100_000)
+    monkeypatch.setattr(body, "DISCARDED_BYTES_MAX", 100_000)
     given = []
 
     async def endless():
