@@ -149,7 +149,8 @@ class Program:
         digest = hashlib.sha256(str(self.state_dir.resolve()).encode()).hexdigest()
         mounted = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
         tops = [Path(fields[1]) for fields in mounted if fields[2] in {"cgroup", "cgroup2"}]
-        return [found for top in tops for found in top.glob(f"**/lambdad-{digest[:12]}")]
+        subtrees = [top / f"lambdad-{digest[:12]}" for top in tops]
+        return [subtree for subtree in subtrees if subtree.exists()]
 
     def leaves(self) -> list[Path]:
         """The cgroups of its environments, in each hierarchy."""
