@@ -184,6 +184,7 @@ def run_client(name: str, environ: dict[str, str]) -> int:
     """Be the runtime process without an exec: the client is loaded, only its world changes."""
     set_environ(environ)
     _after_fork()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as any Python starts
     client = sys.modules[name]
     # What is ours must not be what a function's import finds. To let go of the modules would
     # write to every page that they stand on, so they are kept.

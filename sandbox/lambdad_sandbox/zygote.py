@@ -81,6 +81,7 @@ def _settle(client: str) -> None:
     own_modules()
     _rehearse(client)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # clones are reaped by the kernel
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what PID 1 has no handler for cannot end it
     gc.collect()
     gc.freeze()
     gc.disable()

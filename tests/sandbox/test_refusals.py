@@ -201,7 +201,7 @@ def test_the_memory_of_the_kernel_is_masked(inside, path):
     assert inside(content, path) == 0
 
 
-@pytest.mark.parametrize("number", [9, 19, 15, 6], ids=["KILL", "STOP", "TERM", "ABRT"])
+@pytest.mark.parametrize("number", [9, 19, 15, 6, 2], ids=["KILL", "STOP", "TERM", "ABRT", "INT"])
 def test_a_signal_to_init_does_nothing(inside, number):
     before = inside(signal_everybody, 0)
     assert inside(signal_everybody, number) == before
