@@ -25,7 +25,8 @@ from lambdad_sandbox.cgroup.ending import (
     remove_directory,
     remove_if_childless,
 )
-from lambdad_sandbox.cgroup.protocol import CannotLimit, Cgroup, CgroupBusy, Limits, cpu_quota_us
+from lambdad_sandbox.cgroup.making import make
+from lambdad_sandbox.cgroup.protocol import Cgroup, CgroupBusy, Limits, cpu_quota_us
 
 # The freezer comes first: who is in any of the hierarchies is in this one, and kill finds it.
 CONTROLLERS = ("freezer", "memory", "pids", "cpu", "cpuacct")
@@ -175,17 +176,7 @@ class V1Keeper:
         self._leftovers: list[Cgroup] = [V1Cgroup(leaf, self._subtrees) for leaf in self._leaves()]
 
     def create(self, name: str, limits: Limits) -> Cgroup:
-        leaf = V1Cgroup(name, self._subtrees)
-        try:
-            leaf.claim()
-        except OSError as error:
-            raise CannotLimit(f"cannot make cgroup {name}: {error.strerror}") from error
-        try:
-            leaf.limit(limits)
-        except OSError as error:
-            leaf.remove()
-            raise CannotLimit(f"cannot limit cgroup {name}: {error}") from error
-        return leaf
+        return make(V1Cgroup(name, self._subtrees), limits)
 
     def leftovers(self) -> list[Cgroup]:
         return list(self._leftovers)

@@ -15,9 +15,9 @@ from lambdad_sandbox.cgroup.ending import (
     remove_directory,
     remove_if_childless,
 )
+from lambdad_sandbox.cgroup.making import make
 from lambdad_sandbox.cgroup.protocol import (
     CPU_PERIOD_US,
-    CannotLimit,
     Cgroup,
     CgroupBusy,
     Limits,
@@ -72,6 +72,14 @@ class V2Cgroup:
         self.clone_fd: int | None = None
         self._directory = directory
         self._peak_bytes_seen = 0
+
+    def claim(self) -> None:
+        """Make the directory, for nobody else.
+
+        Raises:
+            FileExistsError: somebody has the name.
+        """
+        self._directory.mkdir()
 
     def limit(self, limits: Limits) -> None:
         for file, value in limit_files(limits).items():
@@ -160,17 +168,7 @@ class V2Keeper:
         ]
 
     def create(self, name: str, limits: Limits) -> Cgroup:
-        leaf = V2Cgroup(self._subtree / name)
-        try:
-            (self._subtree / name).mkdir()
-        except OSError as error:
-            raise CannotLimit(f"cannot make cgroup {name}: {error.strerror}") from error
-        try:
-            leaf.limit(limits)
-        except OSError as error:
-            leaf.remove()
-            raise CannotLimit(f"cannot limit cgroup {name}: {error}") from error
-        return leaf
+        return make(V2Cgroup(self._subtree / name), limits)
 
     def leftovers(self) -> list[Cgroup]:
         return list(self._leftovers)
