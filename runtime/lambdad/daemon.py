@@ -197,13 +197,16 @@ def _host_features(state: Path) -> tuple[cgroup.Keeper, features.HostFeatures]:
         CannotStart: it cannot isolate or limit.
     """
     subtree = "lambdad-" + hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
-    try:
-        keeper = cgroup.keeper(subtree)
-        found = features.detect(keeper.version)
-        refuse_if_missing(found)
-    except SandboxError as error:
-        raise CannotStart(str(error)) from error
-    swept = keeper.sweep()
+    with contextlib.ExitStack() as undo:
+        try:
+            keeper = cgroup.keeper(subtree)
+            undo.callback(keeper.close)
+            found = features.detect(keeper.version)
+            refuse_if_missing(found)
+            swept = keeper.sweep()
+        except SandboxError as error:
+            raise CannotStart(str(error)) from error
+        undo.pop_all()
     if swept:
         _log.info("swept cgroups of a daemon that was killed", count=swept)
     return keeper, found

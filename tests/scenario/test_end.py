@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from scenario.program import LAMBDAD, PATIENCE
+from scenario.program import LAMBDAD, PATIENCE, Program
 
 pytestmark = [pytest.mark.root, pytest.mark.cgroup]
 
@@ -131,3 +133,20 @@ def test_a_second_daemon_on_the_same_state_is_refused(start):
     assert second.returncode == 1
     assert "another lambdad is running on it" in second.stderr
     assert own.client.list_functions()["Functions"] == []
+
+
+def test_a_start_that_is_refused_leaves_nothing(tmp_path):
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("there is no setpriv to start it with fewer rights")
+    command = [setpriv, "--bounding-set=-sys_admin", LAMBDAD, "serve", "--port", "0"]
+    refused = subprocess.run(
+        [*command, "--state-dir", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=30 * PATIENCE,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "namespaces and mounts need root" in refused.stderr
+    assert Program.cgroups(SimpleNamespace(state_dir=tmp_path)) == []
