@@ -8,12 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-_GUEST = Path(__file__).parent / "guest"
-
-
-def guest_files() -> Path:
-    """The folder to be mounted at /var/runtime."""
-    return _GUEST
+GUEST = Path(__file__).parent / "guest"  # what is to be seen at /var/runtime
 
 
 def copy_guest(to: Path) -> None:
@@ -26,7 +21,7 @@ def copy_guest(to: Path) -> None:
         OSError: a file cannot be written.
     """
     to.mkdir(mode=0o755, parents=True, exist_ok=True)
-    for source in sorted(_GUEST.iterdir()):
+    for source in sorted(GUEST.iterdir()):
         if source.is_file():
             target = to / source.name
             shutil.copyfile(source, target)

@@ -37,6 +37,7 @@ from lambdad.model.clock import SystemClock
 from lambdad.model.errors import PlatformFault
 from lambdad.observe.function_log import FunctionLogs
 from lambdad.runtime_api.server import RuntimeApi
+from lambdad.store.protocol import Store
 from lambdad.store.sqlite.driver import SqliteStore
 from lambdad_bootstrap.payload import copy_guest
 from lambdad_sandbox import cgroup, features
@@ -84,7 +85,7 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
         disk = stack.enter_context(ThreadPoolExecutor(2, "disk"))
         logs = FunctionLogs(state / "logs")
         stack.callback(logs.close_all)
-        store = SqliteStore(state / "lambdad.sqlite")
+        store: Store = SqliteStore(state / "lambdad.sqlite")
         try:
             await store.start()
         except PlatformFault as fault:

@@ -119,7 +119,8 @@ class Host:
             ApiError: this host lacks the runtime.
             PlatformFault: its zygote does not start.
         """
-        used = interpreter(function.runtime)
+        # To find an interpreter may take asking some; the answer is remembered.
+        used = await asyncio.to_thread(interpreter, function.runtime)
         await self._parts.zygotes.of(used)
         self.spares.refill(used)
 

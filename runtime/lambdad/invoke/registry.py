@@ -109,10 +109,11 @@ class Registry:
         function = self._functions[name]
         if function.state is not State.ACTIVE:
             raise self._not_ready(function)
-        await self._deploy(function)
+        await self._host.make_ready(function)
+        self._serve(function)
         pool = self._pools.get(name)
-        if pool is None:
-            raise self._not_ready(self._functions.get(name, function))
+        if pool is None:  # Changed or deleted meanwhile.
+            raise self._not_ready(function)
         return pool
 
     def _not_ready(self, function: Function) -> ApiError:
@@ -122,36 +123,38 @@ class Registry:
         )
 
     async def _deploy(self, function: Function) -> None:
-        """See that it can run here, then serve it."""
+        """See that it can run here, record so, and serve it."""
+        settled = (function.state, function.update_status) == (
+            State.ACTIVE,
+            UpdateStatus.SUCCESSFUL,
+        )
         try:
             await self._host.make_ready(function)
         except (ApiError, PlatformFault) as error:
             _log.warning("cannot deploy", function=function.name, error=str(error))
-            ready = function.changed(
-                state=State.FAILED if function.state is State.PENDING else function.state,
-                update_status=UpdateStatus.FAILED,
-                reason=str(error),
-                revision_id=ids.request_id(),
-            )
-            await self._replace(function, ready)
+            if not settled:  # One that ran before is tried again when it is invoked.
+                await self._replace(function, _failed(function, str(error)))
             return
-        ready = function
-        if (function.state, function.update_status) != (State.ACTIVE, UpdateStatus.SUCCESSFUL):
-            ready = function.changed(
-                state=State.ACTIVE,
-                update_status=UpdateStatus.SUCCESSFUL,
-                reason=None,
-                revision_id=ids.request_id(),
-            )
-            if not await self._replace(function, ready):
-                return  # Changed or deleted meanwhile; that deployment is under way.
-        if self._functions.get(function.name) is ready and not self._serves(ready):
-            self._retire(self._pools.get(function.name))
-            self._pools[function.name] = Pool(ready, self._host, self._account, self._idle_s)
+        if settled:
+            self._serve(function)
+            return
+        ready = function.changed(
+            state=State.ACTIVE,
+            update_status=UpdateStatus.SUCCESSFUL,
+            reason=None,
+            revision_id=ids.request_id(),
+        )
+        if await self._replace(function, ready):
+            self._serve(ready)
 
-    def _serves(self, function: Function) -> bool:
+    def _serve(self, function: Function) -> None:
+        """From now on this answers, if it still is what is recorded; the old pool runs dry."""
         pool = self._pools.get(function.name)
-        return pool is not None and pool.function is function
+        if self._functions.get(function.name) is not function:
+            return
+        if pool is None or pool.function is not function:
+            self._retire(pool)
+            self._pools[function.name] = Pool(function, self._host, self._account, self._idle_s)
 
     async def _replace(self, old: Function, new: Function) -> bool:
         replaced = await self._store.replace_function(new, expected_revision=old.revision_id)
@@ -163,3 +166,13 @@ class Registry:
         if pool is not None:
             pool.retire()
             self._retired = [retired for retired in self._retired if retired.alive] + [pool]
+
+
+def _failed(function: Function, reason: str) -> Function:
+    """The function, when it cannot run here: a new one is Failed, an old one's update is."""
+    return function.changed(
+        state=State.FAILED if function.state is State.PENDING else function.state,
+        update_status=UpdateStatus.FAILED,
+        reason=reason,
+        revision_id=ids.request_id(),
+    )

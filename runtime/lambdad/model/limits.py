@@ -67,6 +67,8 @@ def cpus(memory_mb: int) -> float:
 
 assert response_bytes_max == 6_291_556
 assert zip_bytes_max * 4 / 3 < create_request_bytes_max
+assert timeout_s_min <= timeout_s_default <= timeout_s_max
 assert memory_mb_min <= memory_mb_default <= memory_mb_max
+assert tmp_mb_min <= tmp_mb_default <= tmp_mb_max
 assert environment_uid_first + environments_max < 2**31
 assert cpus(mb_per_cpu) == 1

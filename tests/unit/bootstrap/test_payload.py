@@ -4,7 +4,7 @@ from lambdad_bootstrap import payload
 
 
 def test_the_guest_files_are_where_they_are_said_to_be():
-    names = {path.name for path in payload.guest_files().iterdir()}
+    names = {path.name for path in payload.GUEST.iterdir()}
     assert {"bootstrap", "bootstrap.py", "lambdad_client.py"} <= names
 
 
@@ -20,5 +20,5 @@ def test_a_copy_may_be_made_again(tmp_path):
     payload.copy_guest(tmp_path)
     (tmp_path / "bootstrap.py").write_text("old")
     payload.copy_guest(tmp_path)
-    original = payload.guest_files() / "bootstrap.py"
+    original = payload.GUEST / "bootstrap.py"
     assert (tmp_path / "bootstrap.py").read_bytes() == original.read_bytes()

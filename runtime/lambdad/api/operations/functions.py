@@ -63,7 +63,7 @@ class FunctionOperations:
                 "Runtime and Handler are mandatory parameters for functions created with "
                 "deployment packages."
             )
-        fields = configuration.changes(params)
+        fields = await asyncio.to_thread(configuration.changes, params)
         architecture = _architecture(params) or _OWN_ARCHITECTURE
         if len(params.get("Tags", {})) > limits.tags_max:
             raise invalid_parameter("Number of tags exceeds resource tag limit.")
@@ -147,7 +147,7 @@ class FunctionOperations:
 
     async def UpdateFunctionConfiguration(self, params: Params, _: Call) -> Result:
         function = self._for_update(params)
-        fields = configuration.changes(params)
+        fields = await asyncio.to_thread(configuration.changes, params)
         return await self._change(function, self._changed(function, **fields))
 
     async def DeleteFunction(self, params: Params, _: Call) -> Result:
