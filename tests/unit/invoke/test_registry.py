@@ -1,0 +1,89 @@
+"""What is recorded and what is served, when zygotes come and when they do not."""
+
+import pytest
+
+from lambdad.invoke.pool import Account
+from lambdad.invoke.registry import Registry
+from lambdad.model.errors import ApiError, PlatformFault
+from lambdad.model.function import State, UpdateStatus
+
+pytestmark = pytest.mark.asyncio
+
+
+class OneFunction:
+    """A store with one record, which counts what is written over it."""
+
+    def __init__(self, function):
+        self.kept, self.written = function, 0
+
+    async def functions(self):
+        return [self.kept]
+
+    async def replace_function(self, new, *, expected_revision):
+        if self.kept.revision_id != expected_revision:
+            return False
+        self.kept, self.written = new, self.written + 1
+        return True
+
+
+@pytest.fixture
+def refuse(stage, monkeypatch):
+    """Lets no zygote come, for as long as the test says so."""
+    state = {"refused": True}
+    of = stage.zygotes.of
+
+    async def none_comes(interpreter):
+        if state["refused"]:
+            raise PlatformFault("cannot start the zygote: no memory")
+        return await of(interpreter)
+
+    monkeypatch.setattr(stage.zygotes, "of", none_comes)
+    return state
+
+
+async def started(stage, state=State.ACTIVE, update_status=UpdateStatus.SUCCESSFUL):
+    store = OneFunction(stage.function(state=state, update_status=update_status))
+    registry = Registry(store, stage.host, Account(10), 60.0)
+    await registry.start()
+    await stage.host.settled()
+    return store, registry
+
+
+async def test_what_served_before_a_restart_keeps_its_record_when_its_zygote_does_not_come(
+    stage, refuse
+):
+    store, registry = await started(stage)
+    assert store.written == 0
+    with pytest.raises(PlatformFault, match="cannot start the zygote: no memory"):
+        await registry.invoke("fn", stage.invocation())
+    assert store.written == 0
+
+
+async def test_it_is_served_as_soon_as_the_zygote_comes(stage, refuse, monkeypatch):
+    async def run(pool, invocation):
+        return pool.function, invocation.request_id
+
+    monkeypatch.setattr("lambdad.invoke.pool.Pool.invoke", run)
+    store, registry = await started(stage)
+    refuse["refused"] = False
+    assert await registry.invoke("fn", stage.invocation("r-7")) == (store.kept, "r-7")
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "after"),
+    [
+        (State.PENDING, None, State.FAILED),
+        (State.ACTIVE, UpdateStatus.IN_PROGRESS, State.ACTIVE),
+    ],
+    ids=["a new function", "an update"],
+)
+async def test_what_was_under_way_fails_with_the_reason(stage, refuse, state, status, after):
+    store, _ = await started(stage, state=state, update_status=status)
+    assert (store.kept.state, store.kept.update_status) == (after, UpdateStatus.FAILED)
+    assert store.kept.reason == "cannot start the zygote: no memory"
+
+
+async def test_a_function_that_has_failed_is_not_invoked(stage, refuse):
+    _, registry = await started(stage, state=State.PENDING, update_status=None)
+    with pytest.raises(ApiError, match="currently in the following state: Failed"):
+        await registry.invoke("fn", stage.invocation())
