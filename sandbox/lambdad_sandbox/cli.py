@@ -20,10 +20,10 @@ def main() -> None:
     parser.add_argument("--tmp-mb", type=int, default=512, help="size of /tmp (default 512)")
     arguments = parser.parse_args()
     try:
-        found = features.detect(cgroup.detect().version or "")
+        found = features.detect(cgroup.detect().version or "none", allow_shared_uid=True)
         root = plan.make_root(_root(), found)
-        blank = plan.make_blank(BlankSpec(("169.254.100.1", 9001), 1_024, 1_024), found)
-        own = plan.make(SandboxSpec(1_879_048_192, 990, arguments.tmp_mb, layers=False))
+        blank = plan.make_blank(BlankSpec(("169.254.100.1", 9001), "own", 1_024, 1_024), found)
+        own = plan.make(_sandbox(arguments.tmp_mb, root=found.root))
     except (SandboxError, ValueError) as error:
         sys.exit(f"lambdad-sandbox: {error}")
     for title, listed in (
@@ -44,6 +44,19 @@ def _root() -> RootSpec:
         preload="bootstrap",
         guest="GUEST",
         machinery="MACHINERY",
+        code="CODE",
         uids=(1_879_048_192, 4_096),
         gid=990,
+    )
+
+
+def _sandbox(tmp_mb: int, *, root: bool) -> SandboxSpec:
+    return SandboxSpec(
+        root=root,
+        uid=1_879_048_192,
+        gid=990,
+        code="TREE",
+        tmp_mb=tmp_mb,
+        disk=False,
+        layers=False,
     )

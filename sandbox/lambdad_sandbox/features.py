@@ -35,13 +35,15 @@ class HostFeatures:
     """The answers. An argument of the plan, the content of ``lambdad doctor``.
 
     Attributes:
-        cgroup_version: ``v1`` or ``v2``; empty when neither can limit memory and processes.
+        root: whether the host's root makes sandboxes; else a user does, in a user namespace.
+        cgroup_version: ``v1`` or ``v2``; ``none`` when neither can limit memory and processes.
         system_directories: top-level directories of programs; a link's target or empty.
         etc_entries: which files and directories of ``/etc`` there are, of those that matter.
         proc_entries: names in ``/proc``, of those that a plan hides.
     """
 
     critical: tuple[Feature, ...]
+    root: bool
     cgroup_version: str
     system_directories: tuple[tuple[str, str], ...] = ()
     etc_entries: dict[str, str] = field(default_factory=dict)
@@ -52,10 +54,22 @@ class HostFeatures:
         return tuple(feature for feature in self.critical if not feature.found)
 
 
-def detect(cgroup_version: str) -> HostFeatures:
-    """Ask the kernel; the cgroup keeper has been asked before."""
+def detect(cgroup_version: str, *, allow_shared_uid: bool = False) -> HostFeatures:
+    """Ask the kernel; the cgroup keeper has been asked before.
+
+    Args:
+        cgroup_version: of the keeper; empty when there is none to be had.
+        allow_shared_uid: whether one who is not root may go on, in a user namespace.
+    """
+    root = _is_root()
     return HostFeatures(
-        critical=(*_privileges(), *_calls(), _cgroups(cgroup_version)),
+        critical=(
+            *(_root() if root or not allow_shared_uid else _user()),
+            *_kernel(),
+            *_calls(),
+            _cgroups(cgroup_version),
+        ),
+        root=root,
         cgroup_version=cgroup_version,
         system_directories=tuple(
             (name, os.readlink("/" + name) if os.path.islink("/" + name) else "")
@@ -67,21 +81,72 @@ def detect(cgroup_version: str) -> HostFeatures:
     )
 
 
-def _privileges() -> tuple[Feature, ...]:
+def _status() -> dict[str, str]:
     with open("/proc/self/status", encoding="ascii") as status:
-        lines = dict(line.split(":\t", 1) for line in status if ":\t" in line)
-    effective = int(lines["CapEff"], 16)
-    admin = os.geteuid() == 0 and bool(effective >> _CAP_SYS_ADMIN & 1)
+        return dict(line.split(":\t", 1) for line in status if ":\t" in line)
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0 and bool(int(_status()["CapEff"], 16) >> _CAP_SYS_ADMIN & 1)
+
+
+def _root() -> tuple[Feature, ...]:
+    """What root needs, and what somebody else is told who has not asked for less."""
+    cure = (
+        "start the container with --privileged, or lambdad in it as an ordinary user"
+        if os.geteuid() == 0
+        else "run as root (sudo lambdad ...), or ask for less: --allow-shared-uid"
+    )
     return (
         Feature(
             "root with CAP_SYS_ADMIN",
-            admin,
-            "cannot isolate: namespaces and mounts need root",
-            "run as root (sudo lambdad ...), or the container with --privileged",
+            _is_root(),
+            "cannot isolate: namespaces, mounts and user ids of their own need root",
+            cure,
+        ),
+    )
+
+
+def _user() -> tuple[Feature, ...]:
+    """What an ordinary user needs: user_namespaces(7), which many a host has a knob for."""
+    off = [f"{knob}={value}" for knob, value in _KNOBS if _knob(knob) == value]
+    return (
+        Feature(
+            "an ordinary user",
+            os.geteuid() != 0,
+            "cannot isolate: to be root without CAP_SYS_ADMIN is not to be an ordinary user",
+            "start the container with --privileged, or lambdad in it as an ordinary user",
         ),
         Feature(
+            "user namespaces",
+            not off,
+            f"cannot isolate: user namespaces are switched off by {', '.join(off)}",
+            "have root change that with sysctl(8), or run as root",
+        ),
+    )
+
+
+# The kernel's, Debian's and Ubuntu's, each with the value that says no.
+_KNOBS = (
+    ("user.max_user_namespaces", "0"),
+    ("kernel.unprivileged_userns_clone", "0"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1"),
+)
+
+
+def _knob(name: str) -> str:
+    try:
+        with open("/proc/sys/" + name.replace(".", "/"), encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _kernel() -> tuple[Feature, ...]:
+    return (
+        Feature(
             "seccomp",
-            "Seccomp" in lines,
+            "Seccomp" in _status(),
             "cannot isolate: this kernel has no seccomp",
             "boot a kernel with CONFIG_SECCOMP_FILTER",
         ),
@@ -125,7 +190,8 @@ def _cgroups(version: str) -> Feature:
         "cgroup with memory and pids",
         bool(version),
         "cannot limit memory and processes: no cgroup hierarchy that may be written",
-        "mount cgroup v2 with memory and pids delegated, see lambdad doctor",
+        "have memory and pids delegated (systemd-run --user --scope -p Delegate=yes lambdad "
+        "serve), or ask for less: --allow-unlimited-memory",
     )
 
 

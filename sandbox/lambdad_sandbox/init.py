@@ -47,16 +47,18 @@ class Init:
         self._names: dict[int, str] = {}
         self._early: list[Message] | None = []
 
-    def run(self, listener: int) -> None:
+    def run(self, listener: int | None) -> None:
         """Serve until the daemon's end is closed; never returns.
 
         First it stands by, blank, until it is told whose it is to be. The first order comes with
         that, and a cold start is waiting for it: so it is obeyed before the daemon is told and
         anything is made ready for what may come later.
         """
-        itself = os.pidfd_open(os.getpid())
-        send(self._control, Spawned(), (itself, listener))
-        close_all((itself, listener))
+        shown = [os.pidfd_open(os.getpid())]
+        if listener is not None:
+            shown.append(listener)
+        send(self._control, Spawned(), shown)
+        close_all(shown)
         self._become_whose()
         self._obey()
         early, self._early = self._early, None

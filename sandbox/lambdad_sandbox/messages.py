@@ -22,15 +22,17 @@ class SpawnRequest:
         steps: the plan, as ``steps.pack`` writes it.
         descriptors: their names; ``control`` is the channel of the environment to come,
             ``cgroup`` the v2 cgroup to be born in, the others are for the steps.
+        own_network: whether the clone is born in a network namespace of its own.
     """
 
     steps: tuple[Any, ...]
     descriptors: tuple[str, ...]
+    own_network: bool
 
 
 @dataclass(frozen=True)
 class Spawned:
-    """Clone to daemon: I stand, blank; my pidfd and the listener come along."""
+    """Clone to daemon: I stand, blank; my pidfd comes along, and the listener if it is mine."""
 
 
 @dataclass(frozen=True)

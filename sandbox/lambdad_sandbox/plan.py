@@ -12,14 +12,17 @@ from lambdad_sandbox.spec import BlankSpec, RootSpec, SandboxSpec
 from lambdad_sandbox.steps import (
     Attach,
     Bind,
+    BindDevice,
     CloseDescriptors,
     Device,
     DieWithParent,
+    DropBoundingSet,
     DropCapabilities,
     Exec,
     Hostname,
     Identity,
     JoinCgroups,
+    JoinNetwork,
     Listen,
     LoopbackUp,
     Mkdir,
@@ -27,6 +30,7 @@ from lambdad_sandbox.steps import (
     NewKeyring,
     NewMountNamespace,
     NewSession,
+    NewUserNamespace,
     NoNewPrivileges,
     PivotRoot,
     Proc,
@@ -36,11 +40,15 @@ from lambdad_sandbox.steps import (
     Step,
     Symlink,
     Tmpfs,
+    Unmount,
     Users,
     WriteFile,
 )
 
 MACHINERY = "/run/lambdad"
+
+# Where a zygote that is not root's finds the code of all functions; its clones let go of it.
+_CODE = "/run/code"
 
 # The dynamic loader reads it once, when the zygote starts, so it must be AWS's from then on.
 LD_LIBRARY_PATH = (
@@ -71,18 +79,21 @@ def make_root(spec: RootSpec, features: HostFeatures) -> tuple[Step, ...]:
     """The steps from a bare process to a zygote in the root of its runtime."""
     refuse_if_missing(features)
     root = spec.mount_point
+    begin: tuple[Step, ...] = () if features.root else (NewUserNamespace(0, 0),)
     lang = (Bind(spec.interpreter, f"{root}/var/lang"),) if spec.interpreter else ()
     return (
+        *begin,
         NewMountNamespace(),
         Tmpfs(root, "755", 8192, 4096),
         *(Mkdir(f"{root}/{name}") for name in _directories()),
         Mkdir(f"{root}/tmp", 0o1777),
         *_system(root, features),
         *_etc(root, spec, features),
-        *_devices(root),
+        *_devices(root, features),
         *lang,
         Bind(spec.guest, f"{root}/var/runtime"),
         Bind(spec.machinery, root + MACHINERY),
+        *_for_a_user(root, spec, features),
         PivotRoot(root),
         ReadOnly("/dev"),
         ReadOnly("/"),
@@ -101,11 +112,11 @@ def make_blank(spec: BlankSpec, features: HostFeatures) -> tuple[Step, ...]:
     return (
         *join,
         NewCgroupNamespace(),
-        LoopbackUp(spec.listen[0]),
-        Listen(*spec.listen),
+        *_network(spec),
         Proc(
             tuple(name for name in _PROC_READ_ONLY if name in present),
             tuple(name for name in _PROC_MASKED if name in present),
+            instead=not features.root,
         ),
         Hostname("localhost"),
         NewSession(),
@@ -122,23 +133,55 @@ def make_blank(spec: BlankSpec, features: HostFeatures) -> tuple[Step, ...]:
                 ("STACK", 8 * 1024 * 1024, -1),
             )
         ),
-        CloseDescriptors(("control", "listener")),
+        CloseDescriptors(("control",) if spec.network == "host" else ("control", "listener")),
     )
 
 
 def make(spec: SandboxSpec) -> tuple[Step, ...]:
     """The steps from a blank sandbox to a confined ``init`` of one function."""
+    size = spec.tmp_mb
+    disk = Attach("tmp", "/tmp") if spec.disk else Tmpfs("/tmp", "1777", size * 1024, size * 128)
     layers = (Attach("layers", "/opt"),) if spec.layers else ()
+    if spec.root:
+        code: tuple[Step, ...] = (Attach("code", "/var/task"),)
+        # The zygote has emptied the bounding set before; a user namespace fills it again.
+        identity: tuple[Step, ...] = (Identity(spec.uid, spec.gid),)
+    else:
+        code = (Bind(f"{_CODE}/{spec.code}", "/var/task"), Unmount(_CODE))
+        identity = (NewUserNamespace(spec.uid, spec.gid), DropBoundingSet())
     return (
-        Tmpfs("/tmp", "1777", spec.tmp_mb * 1024, spec.tmp_mb * 128),
-        Attach("code", "/var/task"),
+        disk,
+        *code,
         *layers,
-        Identity(spec.uid, spec.gid),
+        *identity,
         DropCapabilities(),
         NewKeyring(),
         DieWithParent(),
         NoNewPrivileges(),
         Seccomp(),
+    )
+
+
+def _network(spec: BlankSpec) -> tuple[Step, ...]:
+    return {
+        "joined": (JoinNetwork(), Listen(*spec.listen)),
+        "own": (LoopbackUp(spec.listen[0]), Listen(*spec.listen)),
+        "host": (),
+    }[spec.network]
+
+
+def _for_a_user(root: str, spec: RootSpec, features: HostFeatures) -> tuple[Step, ...]:
+    """What a zygote of an ordinary user needs to see, and its clones let go of.
+
+    The kernel gives such a clone a procfs of its own only if it sees a whole one, and only the
+    zygote may bind what lies outside its root.
+    """
+    if features.root:
+        return ()
+    return (
+        Bind("/proc", f"{root}/proc"),
+        Mkdir(root + _CODE, 0o700),
+        Bind(spec.code, root + _CODE),
     )
 
 
@@ -180,10 +223,16 @@ def _etc(root: str, spec: RootSpec, features: HostFeatures) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _devices(root: str) -> tuple[Step, ...]:
+def _devices(root: str, features: HostFeatures) -> tuple[Step, ...]:
+    devices: tuple[Step, ...] = tuple(
+        Device(f"{root}/dev/{name}", major, minor)
+        if features.root
+        else BindDevice(f"/dev/{name}", f"{root}/dev/{name}")
+        for name, major, minor in _DEVICES
+    )
     return (
         Tmpfs(f"{root}/dev", "755", 64, 32, devices=True),
-        *(Device(f"{root}/dev/{name}", major, minor) for name, major, minor in _DEVICES),
+        *devices,
         Symlink(f"{root}/dev/fd", "/proc/self/fd"),
         Symlink(f"{root}/dev/stdin", "/proc/self/fd/0"),
         Symlink(f"{root}/dev/stdout", "/proc/self/fd/1"),

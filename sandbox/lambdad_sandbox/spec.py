@@ -18,6 +18,7 @@ class RootSpec:
         preload: the module that the zygote imports from ``/var/runtime``; empty for none.
         guest: the files seen at ``/var/runtime``.
         machinery: the zygote's own files, gone before a guest runs.
+        code: the folder of all functions' code, for a zygote that is not root's.
         uids: first uid of the environments and how many there are, for ``/etc/passwd``.
         gid: the group of all environments.
     """
@@ -28,6 +29,7 @@ class RootSpec:
     preload: str
     guest: str
     machinery: str
+    code: str
     uids: tuple[int, int]
     gid: int
 
@@ -38,11 +40,14 @@ class BlankSpec:
 
     Attributes:
         listen: address and port of its Runtime API.
+        network: ``joined``, a namespace that comes as a descriptor; ``own``, one that the clone
+            is born in; or ``host``, none: whoever asks for that listens by himself.
         open_files: descriptors per process.
         processes: processes and threads of its user.
     """
 
     listen: tuple[str, int]
+    network: str
     open_files: int
     processes: int
 
@@ -52,14 +57,21 @@ class SandboxSpec:
     """What makes it one function's.
 
     Attributes:
-        uid: a user id that nothing else on the host has.
+        root: whether the host's root makes it, or a user in a user namespace.
+        uid: a user id that nothing else on the host has; for a user, that is so inside only.
+        code: where its code lies in the folder of all code; what root makes gets it as a
+            descriptor instead.
         tmp_mb: the size of its ``/tmp``.
+        disk: whether a disk for ``/tmp`` comes along; else it is in memory.
         layers: whether a tree for ``/opt`` comes along.
     """
 
+    root: bool
     uid: int
     gid: int
+    code: str
     tmp_mb: int
+    disk: bool
     layers: bool
 
     def __post_init__(self) -> None:

@@ -14,6 +14,11 @@ import struct
 # PyDLL keeps the interpreter's lock, which is what one wants around clone3.
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+# For calls that wait for a disk: meanwhile other threads go on.
+_libc_unlocked = ctypes.CDLL(None, use_errno=True)
+# CDLL lets the other threads run meanwhile: for what waits for a disk.
+_libc_waiting = ctypes.CDLL(None, use_errno=True)
+_libc_waiting.syscall.restype = ctypes.c_long
 
 _NUMBERS = {
     "x86_64": {"pivot_root": 155, "capset": 126, "keyctl": 250, "seccomp": 317},
@@ -21,21 +26,26 @@ _NUMBERS = {
 }.get(platform.machine(), {})
 # Calls since Linux 5.1 bear one number on every architecture.
 _NUMBERS.update(open_tree=428, move_mount=429, clone3=435, close_range=436, mount_setattr=442)
+_NUMBERS.update(fsopen=430, fsconfig=431, fsmount=432)
 
 # mount(2)
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
+MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 32, 4096, 8192, 16384, 1 << 18
 MNT_DETACH = 2
 
 # mount_setattr(2), open_tree(2), move_mount(2)
-MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
 AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 4
 
+# fsopen(2), fsconfig(2), fsmount(2)
+FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOATIME = 1, 1, 16
+FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
+
 # clone(2), namespaces(7)
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
-CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 CLONE_INTO_CGROUP = 0x200000000
 
 # prctl(2)
@@ -80,6 +90,11 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags))
 
 
+def setns(namespace: int, kind: int) -> None:
+    """Enter the namespace behind a descriptor, see setns(2)."""
+    _check(_libc.setns(namespace, kind))
+
+
 def sethostname(name: str) -> None:
     encoded = name.encode()
     _check(_libc.sethostname(encoded, len(encoded)))
@@ -118,6 +133,38 @@ def read_only_tree(path: str, *, recursive: bool = False) -> int:
         os.close(tree)
         raise
     return tree
+
+
+def fsopen(fstype: str) -> int:
+    """A file system that is still to be configured, as a descriptor; see fsopen(2)."""
+    return _syscall("fsopen", os.fsencode(fstype), FSOPEN_CLOEXEC)
+
+
+def fsconfig_set(context: int, key: str, value: str | None = None) -> None:
+    """Set one option, a flag if it has no value, see fsconfig(2)."""
+    command = FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING
+    text = None if value is None else os.fsencode(value)
+    _syscall("fsconfig", context, command, os.fsencode(key), text, 0)
+
+
+def fsconfig_create(context: int) -> None:
+    """Make the file system; reads its disk, and waits for that. See fsconfig(2)."""
+    arguments = (context, FSCONFIG_CMD_CREATE, None, None, 0)
+    _check(_libc_waiting.syscall(_NUMBERS["fsconfig"], *arguments))
+
+
+def fsmount(context: int, attributes: int) -> int:
+    """The made file system as a detached mount with MOUNT_ATTR_*, see fsmount(2)."""
+    return _syscall("fsmount", context, FSMOUNT_CLOEXEC, attributes)
+
+
+def syncfs(descriptor: int) -> None:
+    """Flush the file system that a descriptor lies on, see sync(2).
+
+    Raises:
+        OSError: a write has failed since the descriptor was opened.
+    """
+    _check(_libc_unlocked.syncfs(descriptor))
 
 
 def close_range(first: int, last: int) -> None:

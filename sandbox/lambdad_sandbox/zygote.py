@@ -37,11 +37,7 @@ _REHEARSALS = 20  # CPython 3.11 specialises after 8 or 16 runs, later ones soon
 CHANNEL = 3  # The descriptor that the daemon leaves open for us, over both execs.
 _MACHINERY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NAMESPACES = (
-    syscalls.CLONE_NEWNS
-    | syscalls.CLONE_NEWPID
-    | syscalls.CLONE_NEWIPC
-    | syscalls.CLONE_NEWUTS
-    | syscalls.CLONE_NEWNET
+    syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 )
 
 
@@ -130,8 +126,9 @@ def _serve(channel: socket.socket, client: str) -> NoReturn:
         at_hand = dict(zip(request.descriptors, descriptors))
         steps = unpack(request.steps)  # Here the code is warm; a clone would pay in page faults.
         control = at_hand["control"]
+        namespaces = _NAMESPACES | (syscalls.CLONE_NEWNET if request.own_network else 0)
         try:
-            pid = syscalls.clone3(_NAMESPACES, signal.SIGCHLD, at_hand.get("cgroup"))
+            pid = syscalls.clone3(namespaces, signal.SIGCHLD, at_hand.get("cgroup"))
         except OSError as error:
             _refuse(control, SpawnFailed("clone into new namespaces", error.errno or 0))
         else:
@@ -151,6 +148,6 @@ def _refuse(control: int, message: SpawnFailed) -> None:
 
 def _be_init(at_hand: dict[str, int], client: str) -> NoReturn:
     try:
-        Init(socket.socket(fileno=at_hand["control"]), client).run(at_hand["listener"])
+        Init(socket.socket(fileno=at_hand["control"]), client).run(at_hand.get("listener"))
     finally:
         os._exit(1)

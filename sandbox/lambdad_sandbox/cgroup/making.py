@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol, TypeVar
 
 from lambdad_sandbox.cgroup.protocol import CannotLimit, Limits
+
+# No dot: files of the kernel have one, and so have groups that are not leaves.
+_LEAF_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class _Leaf(Protocol):
@@ -21,6 +25,17 @@ class _Leaf(Protocol):
 
 
 Leaf = TypeVar("Leaf", bound=_Leaf)
+
+
+def leaf_name(name: str) -> str:
+    """The name, if a leaf may have it.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if not _LEAF_NAME.fullmatch(name):
+        raise ValueError(f"cannot make a cgroup named {name!r}")
+    return name
 
 
 def make(leaf: Leaf, limits: Limits) -> Leaf:

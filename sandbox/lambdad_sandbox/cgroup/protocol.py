@@ -1,4 +1,4 @@
-"""What a cgroup and a keeper of cgroups are, whichever version the host has.
+"""What a cgroup and a keeper of cgroups are, whichever version the host has, or none.
 
 See cgroups(7). No method moves a process: moving through ``cgroup.procs`` waits for an RCU
 grace period, 7 to 15 ms. On v1 a child moves itself through ``attach_fds``; on v2 it is born
@@ -49,8 +49,11 @@ class Cgroup(Protocol):
 
     Attributes:
         attach_fds: v1: each hierarchy's ``tasks``, open for writing. The child, as its first
-            act and single-threaded, writes ``b"0"`` into each, in this order. Empty on v2.
-        clone_fd: v2: the group's directory, for CLONE_INTO_CGROUP. None on v1.
+            act and single-threaded, writes ``b"0"`` into each, in this order. Else empty.
+        clone_fd: v2: the group's directory, for CLONE_INTO_CGROUP. Else None.
+        oom_fd: v1: an eventfd(2) that can be read when memory has run out and the kernel kills
+            one process; whoever reads it ends the others. Else None: v2 kills all at once.
+        can_freeze: whether ``freeze`` and ``thaw`` do anything.
     """
 
     @property
@@ -61,6 +64,18 @@ class Cgroup(Protocol):
 
     @property
     def clone_fd(self) -> int | None: ...
+
+    @property
+    def oom_fd(self) -> int | None: ...
+
+    @property
+    def can_freeze(self) -> bool: ...
+
+    def born(self, pidfd: int) -> None:
+        """The first process, PID 1 of its pid namespace, is known; the descriptor is copied.
+
+        Without cgroups this is all that is known of the processes. Else it means nothing.
+        """
 
     def close_fds(self) -> None:
         """Close ``attach_fds`` and ``clone_fd``: nobody enters any more."""
@@ -112,8 +127,9 @@ class Keeper(Protocol):
     """Keeper of one subtree of cgroups, ``lambdad-...``, in which it makes leaves.
 
     Attributes:
-        version: ``v1`` or ``v2``.
-        controllers: those in use.
+        version: ``v1`` or ``v2``, or ``none`` when memory is only watched.
+        controllers: those in use; what the others would limit is not limited.
+        can_freeze: whether its cgroups can be frozen.
     """
 
     @property
@@ -122,11 +138,22 @@ class Keeper(Protocol):
     @property
     def controllers(self) -> frozenset[str]: ...
 
+    @property
+    def can_freeze(self) -> bool: ...
+
     def create(self, name: str, limits: Limits) -> Cgroup:
         """Make a leaf with ``limits`` in force.
 
         Raises:
             CannotLimit: the kernel refused; nothing of the leaf is left.
+            ValueError: no leaf may have this name.
+        """
+
+    def enforce(self) -> None:
+        """Do what the kernel does by itself where there are cgroups: who uses more memory than
+        it has is killed, and counted in ``oom_kills``.
+
+        To be called a few times a second, never while a leaf is killed or removed.
         """
 
     def leftovers(self) -> list[Cgroup]:
@@ -136,8 +163,8 @@ class Keeper(Protocol):
         """Kill and remove the leftovers; how many they were.
 
         Raises:
-            CgroupBusy: one could not be ended.
+            CgroupBusy: some could not be ended; they are still leftovers.
         """
 
     def close(self) -> None:
-        """Remove the subtree, unless it still has leaves."""
+        """Remove the subtree, unless it still has leaves, and go back to where we were."""

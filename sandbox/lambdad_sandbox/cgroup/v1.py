@@ -19,14 +19,9 @@ from cgroupspy.controllers import Controller, CpuAcctController, CpuController, 
 from cgroupspy.interfaces import BaseFileInterface, IntegerFile
 from cgroupspy.nodes import Node
 
-from lambdad_sandbox.cgroup.ending import (
-    end_all,
-    patience,
-    remove_directory,
-    remove_if_childless,
-)
-from lambdad_sandbox.cgroup.making import make
-from lambdad_sandbox.cgroup.protocol import Cgroup, CgroupBusy, Limits, cpu_quota_us
+from lambdad_sandbox.cgroup import ending
+from lambdad_sandbox.cgroup.making import leaf_name, make
+from lambdad_sandbox.cgroup.protocol import Cgroup, Limits, cpu_quota_us
 
 # The freezer comes first: who is in any of the hierarchies is in this one, and kill finds it.
 CONTROLLERS = ("freezer", "memory", "pids", "cpu", "cpuacct")
@@ -51,10 +46,12 @@ class V1Cgroup:
     """A leaf of the same name in each hierarchy, see ``protocol.Cgroup``."""
 
     clone_fd: int | None = None
+    can_freeze = True
 
     def __init__(self, name: str, subtrees: Mapping[str, Path]) -> None:
         self.name = name
         self.attach_fds: tuple[int, ...] = ()
+        self.oom_fd: int | None = None
         self._peak_fd = -1
         nodes = {kind: Node(os.fspath(subtree / name)) for kind, subtree in subtrees.items()}
         self._freezer = FreezerController(nodes["freezer"])
@@ -88,6 +85,22 @@ class V1Cgroup:
         for directory in self._directories:
             tasks = os.open(directory / "tasks", os.O_WRONLY | os.O_CLOEXEC)
             self.attach_fds += (tasks,)
+        self._listen_for_oom()
+
+    def _listen_for_oom(self) -> None:
+        """See "Memory thresholds" and "OOM Control" in the kernel's memory.rst."""
+        self.oom_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        control = os.open(self._memory.filepath(b"memory.oom_control"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with open(
+                self._memory.filepath(b"cgroup.event_control"), "wb", buffering=0
+            ) as listeners:
+                listeners.write(b"%d %d" % (self.oom_fd, control))
+        finally:
+            os.close(control)
+
+    def born(self, pidfd: int) -> None:
+        pass
 
     def close_fds(self) -> None:
         for descriptor in self.attach_fds:
@@ -126,16 +139,16 @@ class V1Cgroup:
     def thaw(self) -> None:
         self._freezer.state = "THAWED"
 
+    def strike(self) -> None:
+        # Frozen, none can fork away, and a pid in the list cannot become another's. It is the
+        # thaw that lets them die.
+        self.freeze()
+        for pid in self._processes():
+            _kill(pid)
+        self.thaw()
+
     def kill(self) -> None:
-        for _ in patience():
-            if self.is_empty():
-                return
-            # Frozen, none can fork away, and a pid in the list cannot become another's.
-            self.freeze()
-            for pid in self._processes():
-                _kill(pid)
-            self.thaw()
-        raise CgroupBusy(f"cannot empty cgroup {self.name}")
+        ending.kill(self)
 
     def is_empty(self) -> bool:
         return not self._processes()
@@ -145,8 +158,11 @@ class V1Cgroup:
         if self._peak_fd >= 0:
             os.close(self._peak_fd)
             self._peak_fd = -1
+        if self.oom_fd is not None:
+            os.close(self.oom_fd)
+            self.oom_fd = None
         for directory in self._directories:
-            remove_directory(directory)
+            ending.remove_directory(directory)
 
     def _processes(self) -> list[int]:
         try:
@@ -165,29 +181,40 @@ class V1Keeper:
 
     version = "v1"
     controllers = frozenset(CONTROLLERS)
+    can_freeze = True
 
     def __init__(self, tops: Mapping[str, Path], name: str) -> None:
         self._subtrees = {kind: tops[kind] / name for kind in CONTROLLERS}
-        for subtree in self._subtrees.values():
-            subtree.mkdir(exist_ok=True)
         self._always_frozen = self._subtrees["freezer"] / _ALWAYS_FROZEN
-        self._always_frozen.mkdir(exist_ok=True)
-        FreezerController(Node(os.fspath(self._always_frozen))).state = "FROZEN"
-        self._leftovers: list[Cgroup] = [V1Cgroup(leaf, self._subtrees) for leaf in self._leaves()]
+        try:
+            self._make_subtrees()
+        except OSError:
+            self.close()
+            raise
+        self._leftovers = [V1Cgroup(leaf, self._subtrees) for leaf in self._leaves()]
 
     def create(self, name: str, limits: Limits) -> Cgroup:
-        return make(V1Cgroup(name, self._subtrees), limits)
+        return make(V1Cgroup(leaf_name(name), self._subtrees), limits)
+
+    def enforce(self) -> None:
+        pass
 
     def leftovers(self) -> list[Cgroup]:
         return list(self._leftovers)
 
     def sweep(self) -> int:
-        return end_all(self._leftovers)
+        return ending.end_all(self._leftovers)
 
     def close(self) -> None:
-        remove_directory(self._always_frozen)
+        ending.remove_directory(self._always_frozen)
         for subtree in self._subtrees.values():
-            remove_if_childless(subtree)
+            ending.remove_if_childless(subtree)
+
+    def _make_subtrees(self) -> None:
+        for subtree in self._subtrees.values():
+            subtree.mkdir(exist_ok=True)
+        self._always_frozen.mkdir(exist_ok=True)
+        FreezerController(Node(os.fspath(self._always_frozen))).state = "FROZEN"
 
     def _leaves(self) -> list[str]:
         """The names in any of the hierarchies: a leaf may have been left half made."""

@@ -9,47 +9,25 @@ import contextlib
 import os
 from pathlib import Path
 
-from lambdad_sandbox.cgroup.ending import (
-    end_all,
-    patience,
-    remove_directory,
-    remove_if_childless,
-)
-from lambdad_sandbox.cgroup.making import make
-from lambdad_sandbox.cgroup.protocol import (
-    CPU_PERIOD_US,
-    Cgroup,
-    CgroupBusy,
-    Limits,
-    cpu_quota_us,
-)
-
-CONTROLLERS = frozenset({"memory", "pids", "cpu"})
+from lambdad_sandbox.cgroup import ending
+from lambdad_sandbox.cgroup.delegation import Foothold, enable
+from lambdad_sandbox.cgroup.making import leaf_name, make
+from lambdad_sandbox.cgroup.protocol import CPU_PERIOD_US, Cgroup, Limits, cpu_quota_us
 
 # cpu.weight goes from 1 to 10000; so 128 MB weigh 72, and 10240 MB 5788.
 _WEIGHT_OF_A_CPU = 1_000
 
 
-def enable_controllers(directory: Path) -> None:
-    """Give the children of ``directory`` the controllers that limits need.
-
-    Raises:
-        OSError: EBUSY when processes are in it and it is not the host's root, EACCES, EROFS.
-    """
-    control = directory / "cgroup.subtree_control"
-    if not set(control.read_text().split()) >= CONTROLLERS:
-        control.write_text(" ".join(f"+{name}" for name in sorted(CONTROLLERS)))
-
-
-def limit_files(limits: Limits) -> dict[str, int | str]:
-    """What is written into which file of a leaf."""
-    return {
+def limit_files(limits: Limits, controllers: frozenset[str]) -> dict[str, int | str]:
+    """What is written into which file of a leaf that has these controllers."""
+    files: dict[str, int | str] = {
         "memory.max": limits.memory_bytes,
         "memory.oom.group": 1,
         "pids.max": limits.pids,
         "cpu.weight": weight(limits.cpus),
         "cpu.max": cap(limits.cpus),
     }
+    return {file: value for file, value in files.items() if file.split(".")[0] in controllers}
 
 
 def weight(cpus: float) -> int:
@@ -66,10 +44,13 @@ class V2Cgroup:
     """A leaf, see ``protocol.Cgroup``."""
 
     attach_fds: tuple[int, ...] = ()
+    oom_fd: int | None = None
+    can_freeze = True  # since Linux 5.2, and cgroup.kill is younger
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, controllers: frozenset[str]) -> None:
         self.name = directory.name
         self.clone_fd: int | None = None
+        self._controllers = controllers
         self._directory = directory
         self._peak_bytes_seen = 0
 
@@ -82,12 +63,15 @@ class V2Cgroup:
         self._directory.mkdir()
 
     def limit(self, limits: Limits) -> None:
-        for file, value in limit_files(limits).items():
+        for file, value in limit_files(limits, self._controllers).items():
             self._write(file, value)
         # A kernel without swap has no such file, and nothing to limit.
         with contextlib.suppress(FileNotFoundError):
             self._write("memory.swap.max", 0)
         self.clone_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def born(self, pidfd: int) -> None:
+        pass
 
     def close_fds(self) -> None:
         if self.clone_fd is not None:
@@ -110,10 +94,12 @@ class V2Cgroup:
 
     def grow(self, memory_bytes: int, cpus: float) -> None:
         self._write("memory.max", memory_bytes)
-        self._write("cpu.weight", weight(cpus))
+        if "cpu" in self._controllers:
+            self._write("cpu.weight", weight(cpus))
 
     def cap_cpus(self, cpus: float) -> None:
-        self._write("cpu.max", cap(cpus))
+        if "cpu" in self._controllers:
+            self._write("cpu.max", cap(cpus))
 
     def freeze(self) -> None:
         self._write("cgroup.freeze", 1)
@@ -121,19 +107,18 @@ class V2Cgroup:
     def thaw(self) -> None:
         self._write("cgroup.freeze", 0)
 
-    def kill(self) -> None:
+    def strike(self) -> None:
         self._write("cgroup.kill", 1)
-        for _ in patience():
-            if self.is_empty():
-                return
-        raise CgroupBusy(f"cannot empty {self._directory}")
+
+    def kill(self) -> None:
+        ending.kill(self)
 
     def is_empty(self) -> bool:
         return self._field("cgroup.events", "populated") == 0
 
     def remove(self) -> None:
         self.close_fds()
-        remove_directory(self._directory)
+        ending.remove_directory(self._directory)
 
     def _read(self, file: str) -> str:
         return (self._directory / file).read_text()
@@ -153,28 +138,42 @@ class V2Cgroup:
 
 
 class V2Keeper:
-    """A subtree below the root of the hierarchy, see ``protocol.Keeper``."""
+    """A subtree below ``top``, see ``protocol.Keeper``."""
 
     version = "v2"
-    controllers = CONTROLLERS
+    can_freeze = True
 
     def __init__(self, top: Path, name: str) -> None:
+        """Make the subtree.
+
+        Raises:
+            CannotLimit, OSError: it cannot be made; we are where we were.
+        """
+        self._foothold = Foothold(top, name)
+        self.controllers = self._foothold.controllers
         self._subtree = top / name
-        enable_controllers(top)
-        self._subtree.mkdir(exist_ok=True)
-        enable_controllers(self._subtree)
-        self._leftovers: list[Cgroup] = [
-            V2Cgroup(entry) for entry in self._subtree.iterdir() if entry.is_dir()
+        try:
+            self._subtree.mkdir(exist_ok=True)
+            enable(self._subtree, self.controllers)
+        except OSError:
+            self.close()
+            raise
+        self._leftovers = [
+            V2Cgroup(entry, self.controllers) for entry in self._subtree.iterdir() if entry.is_dir()
         ]
 
     def create(self, name: str, limits: Limits) -> Cgroup:
-        return make(V2Cgroup(self._subtree / name), limits)
+        return make(V2Cgroup(self._subtree / leaf_name(name), self.controllers), limits)
+
+    def enforce(self) -> None:
+        pass
 
     def leftovers(self) -> list[Cgroup]:
         return list(self._leftovers)
 
     def sweep(self) -> int:
-        return end_all(self._leftovers)
+        return ending.end_all(self._leftovers)
 
     def close(self) -> None:
-        remove_if_childless(self._subtree)
+        ending.remove_if_childless(self._subtree)
+        self._foothold.leave()
