@@ -10,13 +10,14 @@ from lambdad_sandbox.spec import BlankSpec, RootSpec, SandboxSpec
 def features():
     """Makes answers of a host; ``missing`` are names of what it lacks."""
 
-    def made(cgroup_version="v2", missing=()):
+    def made(cgroup_version="v2", missing=(), *, root=True):
         names = ("root with CAP_SYS_ADMIN", "seccomp", "mount_setattr(2)")
         return HostFeatures(
             critical=tuple(
                 Feature(name, name not in missing, f"cannot isolate: no {name}", f"get {name}")
                 for name in names
             ),
+            root=root,
             cgroup_version=cgroup_version,
             system_directories=(("usr", ""), ("bin", "usr/bin"), ("lib64", "usr/lib64")),
             etc_entries={"ld.so.cache": "file", "ssl/certs": "directory"},
@@ -35,6 +36,7 @@ def root_spec():
         preload="bootstrap",
         guest="/srv/guest",
         machinery="/srv/machinery",
+        code="/srv/code",
         uids=(1_879_048_192, 4_096),
         gid=990,
     )
@@ -42,9 +44,11 @@ def root_spec():
 
 @pytest.fixture
 def blank_spec():
-    return BlankSpec(("169.254.100.1", 9001), open_files=1_024, processes=1_024)
+    return BlankSpec(("169.254.100.1", 9001), "own", open_files=1_024, processes=1_024)
 
 
 @pytest.fixture
 def sandbox_spec():
-    return SandboxSpec(uid=1_879_048_192, gid=990, tmp_mb=512, layers=False)
+    return SandboxSpec(
+        root=True, uid=1_879_048_192, gid=990, code="tree", tmp_mb=512, disk=False, layers=False
+    )

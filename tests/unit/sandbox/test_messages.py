@@ -18,7 +18,13 @@ KINDS = {
     "KillAll",
     "Emptied",
 }
-SAMPLES = {"str": "ü", "int": 7, "tuple": ("a", ("b", 1)), "dict": {"A": "x=y\n", "B": ""}}
+SAMPLES = {
+    "str": "ü",
+    "int": 7,
+    "bool": True,
+    "tuple": ("a", ("b", 1)),
+    "dict": {"A": "x=y\n", "B": ""},
+}
 
 
 def sample(kind):

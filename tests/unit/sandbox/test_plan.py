@@ -1,10 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lambdad_sandbox import plan, steps
 from lambdad_sandbox.errors import CannotIsolate
-from lambdad_sandbox.spec import SandboxSpec
 
 HERE = Path(__file__).parent
 
@@ -95,9 +95,7 @@ def test_the_zygote_gets_no_variable_of_the_daemons(features, root_spec):
 
 
 def test_what_is_executed_needs_no_interpreter(features, root_spec):
-    import dataclasses
-
-    bare = dataclasses.replace(root_spec, interpreter="", preload="")
+    bare = replace(root_spec, interpreter="", preload="")
     targets = [getattr(step, "target", "") for step in plan.make_root(bare, features())]
     assert not any(target.endswith("/var/lang") for target in targets)
 
@@ -108,16 +106,72 @@ def test_of_proc_only_what_is_there_is_masked(features, blank_spec):
 
 
 def test_layers_are_attached_when_they_come_along(sandbox_spec):
-    layered = SandboxSpec(sandbox_spec.uid, sandbox_spec.gid, 512, layers=True)
+    layered = replace(sandbox_spec, layers=True)
     attached = [step.target for step in plan.make(layered) if type(step) is steps.Attach]
     assert attached == ["/var/task", "/opt"]
 
 
 @pytest.mark.parametrize("tmp_mb", [512, 10_240])
-def test_tmp_has_the_size_that_was_asked_for(tmp_mb):
-    planned = plan.make(SandboxSpec(1_879_048_192, 990, tmp_mb, layers=False))
+def test_tmp_has_the_size_that_was_asked_for(sandbox_spec, tmp_mb):
+    planned = plan.make(replace(sandbox_spec, tmp_mb=tmp_mb))
     [tmp] = [step for step in planned if type(step) is steps.Tmpfs]
     assert (tmp.target, tmp.mode, tmp.size_kb) == ("/tmp", "1777", tmp_mb * 1024)
+
+
+def test_a_disk_is_attached_when_it_comes_along(sandbox_spec):
+    planned = plan.make(replace(sandbox_spec, disk=True))
+    attached = [step.target for step in planned if type(step) is steps.Attach]
+    assert attached == ["/tmp", "/var/task"]
+    assert steps.Tmpfs not in kinds(planned)
+
+
+# --- networks -----------------------------------------------------------------------------
+
+
+def test_a_network_is_joined_before_it_is_listened_in(features, blank_spec):
+    found = kinds(plan.make_blank(replace(blank_spec, network="joined"), features()))
+    assert found.index(steps.JoinNetwork) < found.index(steps.Listen)
+    assert steps.LoopbackUp not in found
+
+
+def test_in_the_hosts_network_nothing_is_changed_and_nothing_listens(features, blank_spec):
+    planned = plan.make_blank(replace(blank_spec, network="host"), features())
+    assert not {steps.JoinNetwork, steps.LoopbackUp, steps.Listen} & set(kinds(planned))
+    [closing] = [step for step in planned if type(step) is steps.CloseDescriptors]
+    assert closing.keep == ("control",)
+
+
+# --- an ordinary user's -------------------------------------------------------------------
+
+
+def test_a_user_makes_its_root_in_a_user_namespace(features, root_spec):
+    planned = plan.make_root(root_spec, features(root=False))
+    assert kinds(planned)[:2] == [steps.NewUserNamespace, steps.NewMountNamespace]
+    assert steps.Device not in kinds(planned)
+    devices = [step.source for step in planned if type(step) is steps.BindDevice]
+    assert devices == ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
+
+
+def test_a_guest_of_a_user_is_in_a_second_user_namespace_without_rights(sandbox_spec):
+    planned = kinds(plan.make(replace(sandbox_spec, root=False)))
+    assert steps.Identity not in planned
+    order = (steps.NewUserNamespace, steps.DropBoundingSet, steps.DropCapabilities, steps.Seccomp)
+    assert sorted(order, key=planned.index) == list(order)
+
+
+def test_a_guest_of_a_user_sees_its_own_code_and_nobody_elses(sandbox_spec):
+    planned = plan.make(replace(sandbox_spec, root=False))
+    bind = next(step for step in planned if type(step) is steps.Bind)
+    gone = next(step for step in planned if type(step) is steps.Unmount)
+    assert (bind.source, bind.target) == ("/run/code/tree", "/var/task")
+    assert gone.path == "/run/code"
+    assert planned.index(bind) < planned.index(gone)
+
+
+def test_the_proc_of_a_user_takes_the_place_of_the_hosts(features, blank_spec):
+    planned = plan.make_blank(blank_spec, features(root=False))
+    [proc] = [step for step in planned if type(step) is steps.Proc]
+    assert proc.instead
 
 
 # --- refusals -----------------------------------------------------------------------------
@@ -140,6 +194,7 @@ def test_what_cannot_be_isolated_is_refused_with_the_cure(features, blank_spec, 
     "values",
     [(0, 990, 512), (-1, 990, 512), (1000, 0, 512), (1000, 990, 0), (1000, 990, -5)],
 )
-def test_a_spec_that_makes_no_sense_does_not_exist(values):
+def test_a_spec_that_makes_no_sense_does_not_exist(sandbox_spec, values):
+    uid, gid, tmp_mb = values
     with pytest.raises(ValueError, match="cannot"):
-        SandboxSpec(*values, layers=False)
+        replace(sandbox_spec, uid=uid, gid=gid, tmp_mb=tmp_mb)

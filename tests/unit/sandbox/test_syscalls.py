@@ -22,6 +22,8 @@ NOWHERE = "/nowhere/at/all"
         (lambda: syscalls.prctl(99_999), errno.EINVAL),
         (lambda: syscalls.close_range(9, 3), errno.EINVAL),
         (lambda: syscalls.clone3(0, exit_signal=999), errno.EINVAL),
+        (lambda: syscalls.fsconfig_set(-1, "ro"), errno.EINVAL),
+        (lambda: syscalls.fsconfig_create(-1), errno.EINVAL),
         (
             lambda: syscalls.clone3(syscalls.CLONE_NEWNS | 0x200, exit_signal=17),
             errno.EINVAL,
