@@ -1,8 +1,8 @@
 """Unpacking an uploaded zip: what may be in it, and writing it down.
 
 ``inspect`` decides: names, kinds, sizes and the targets of links, before anything is written.
-``unpack`` carries its listing out. The format is read by ``lambdad.code.zip_format``; where code
-is kept is known to ``lambdad.code.blobs``.
+``unpack`` carries its listing out. The format is read by ``lambdad.code.zip_format``; which process
+may do it is known to ``lambdad.code.unpacker``, where code is kept to ``lambdad.code.blobs``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from lambdad.code import zip_format
 from lambdad.code.zip_format import BadArchive, Entry
@@ -35,6 +33,7 @@ class ArchiveTooLarge(Exception):
 
     def __init__(self, unzipped_bytes: int, unzipped_bytes_max: int) -> None:
         super().__init__(f"cannot unzip {unzipped_bytes} bytes: {unzipped_bytes_max} are allowed")
+        self.unzipped_bytes, self.unzipped_bytes_max = unzipped_bytes, unzipped_bytes_max
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,7 @@ class Listing:
     unzipped_bytes: int
 
 
-def inspect(
-    source: bytes | Path, *, unzipped_bytes_max: int = limits.unzipped_bytes_max
-) -> Listing:
+def inspect(data: bytes, *, unzipped_bytes_max: int = limits.unzipped_bytes_max) -> Listing:
     """Check a zip and say what is in it; nothing is written.
 
     Of entries with the same path the last one counts, as for every tool that overwrites.
@@ -65,7 +62,6 @@ def inspect(
         BadArchive: it is no zip, is cut short, contradicts itself or holds what has no place.
         ArchiveTooLarge: the declared sizes exceed ``unzipped_bytes_max``.
     """
-    data = _bytes_of(source)
     entries = zip_format.entries(data, entries_max=limits.zip_entries_max)
     if not entries:
         raise BadArchive("it is empty")
@@ -87,12 +83,15 @@ def inspect(
 
 
 def unpack(
-    source: bytes | Path,
-    directory: Path,
+    data: bytes,
+    directory: str | os.PathLike[str],
     *,
     unzipped_bytes_max: int = limits.unzipped_bytes_max,
 ) -> None:
-    """Unpack a zip into ``directory``, which must not exist; any failure leaves nothing there.
+    """Unpack a zip into ``directory``, which must be empty.
+
+    What a failure leaves there is the caller's to remove; nothing is written of a zip that
+    ``inspect`` refuses.
 
     Directories and what anybody may execute get mode 0755, the rest 0644. What comes out of an
     entry is held to the size it declares, and all declared sizes together to
@@ -103,19 +102,9 @@ def unpack(
         ArchiveTooLarge: as ``inspect``.
         OSError: the file system would not take it.
     """
-    data = _bytes_of(source)
     listing = inspect(data, unzipped_bytes_max=unzipped_bytes_max)
-    directory.mkdir(mode=0o700)
-    try:
-        with _opened(directory) as root:
-            _write(data, listing, root)
-    except BaseException:
-        shutil.rmtree(directory)
-        raise
-
-
-def _bytes_of(source: bytes | Path) -> bytes:
-    return source if isinstance(source, bytes) else source.read_bytes()
+    with _opened(directory) as root:
+        _write(data, listing, root)
 
 
 # Deciding
@@ -246,7 +235,7 @@ def _base(path: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _opened(path: bytes | Path, directory: int | None = None) -> Iterator[int]:
+def _opened(path: bytes | str | os.PathLike[str], directory: int | None = None) -> Iterator[int]:
     descriptor = os.open(path, _OPEN_DIRECTORY, dir_fd=directory)
     try:
         yield descriptor

@@ -13,17 +13,19 @@ Below the root, which is for the daemon alone::
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import hashlib
 import os
 import re
-import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lambdad.code import archive
+from lambdad.code import unpacking
+from lambdad.code.removal import remove
+from lambdad_sandbox import syscalls
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -74,7 +76,8 @@ class Blobs:
         """Keep a zip and its tree. After this returns they survive a loss of power.
 
         Raises:
-            BadArchive, ArchiveTooLarge: see ``lambdad.code.archive.unpack``; nothing is kept.
+            BadArchive, ArchiveTooLarge, PlatformFault: see ``lambdad.code.unpacking.unpack``;
+                nothing is kept.
             OSError: the file system would not take it; nothing is kept.
         """
         digest = hashlib.sha256(zip_bytes)
@@ -92,7 +95,9 @@ class Blobs:
             _fill(staged, zip_bytes)
             _rename_unless_there(staged, self._root / tree)
         finally:
-            shutil.rmtree(staged, ignore_errors=True)
+            # What cannot be removed now is swept when the daemon starts again.
+            with contextlib.suppress(OSError):
+                remove(staged)
 
     def sweep(self, keep: Collection[str]) -> tuple[str, ...]:
         """Remove what a crash left behind and every tree not in ``keep``; say which trees went.
@@ -112,20 +117,23 @@ class Blobs:
             # It disappears from its place at once, never file by file.
             (self._root / name).rename(Path(tempfile.mkdtemp(dir=self._staging)) / name)
         for leftover in self._staging.iterdir():
-            _remove(leftover)
+            remove(leftover)
         return tuple(swept)
 
 
 def _fill(staged: Path, zip_bytes: bytes) -> None:
-    archive.unpack(zip_bytes, staged / "tree")
-    copy = staged / "zip"
-    copy.touch(mode=0o600)
-    copy.write_bytes(zip_bytes)
-    staged.chmod(0o755)
-    for directory, _, files in os.walk(staged):
-        for file in files:
-            _sync(Path(directory, file))
-        _sync(Path(directory))
+    """Write the zip and its tree, and see them on the disk.
+
+    One syncfs(2) for all: an fsync(2) for each of thousands of files takes thirty times as long.
+    """
+    with _opened(staged) as file_system:  # From here on it is told of errors in writing.
+        copy, tree = staged / "zip", staged / "tree"
+        copy.touch(mode=0o600)
+        copy.write_bytes(zip_bytes)
+        tree.mkdir(mode=0o700)
+        unpacking.unpack(copy, tree)
+        staged.chmod(0o755)
+        syscalls.syncfs(file_system)
 
 
 def _rename_unless_there(staged: Path, place: Path) -> None:
@@ -137,20 +145,16 @@ def _rename_unless_there(staged: Path, place: Path) -> None:
             raise
 
 
-def _sync(path: Path) -> None:
-    """Flush a file or directory to the disk, see fsync(2); a link is flushed with its directory."""
-    if path.is_symlink():
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+def _sync(directory: Path) -> None:
+    """Flush a directory's names to the disk, see fsync(2)."""
+    with _opened(directory) as descriptor:
         os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    """Remove a tree, a file or a link, never what a link points to."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

@@ -38,6 +38,14 @@ class ZipMaker:
 
 
 @pytest.fixture
+def tree(tmp_path):
+    """An empty directory to unpack into."""
+    place = tmp_path / "tree"
+    place.mkdir(mode=0o700)
+    return place
+
+
+@pytest.fixture
 def new_zip():
     return ZipMaker
 

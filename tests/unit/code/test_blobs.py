@@ -1,4 +1,4 @@
-"""Zips and trees under their digests."""
+"""Zips and trees under their digests; unpacked in this process, which needs no namespaces."""
 
 import base64
 import hashlib
@@ -8,14 +8,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lambdad.code import archive
+from lambdad.code import archive, unpacking
 from lambdad.code.archive import ArchiveTooLarge, BadArchive
 from lambdad.code.blobs import Blobs
+from lambdad_sandbox import syscalls
 
 
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "code"
+
+
+@pytest.fixture(autouse=True)
+def unpacked_here(monkeypatch):
+    def unpack(zip_file, tree):
+        archive.unpack(zip_file.read_bytes(), tree)
+
+    monkeypatch.setattr(unpacking, "unpack", unpack)
+    return unpack
 
 
 @pytest.fixture
@@ -51,7 +61,7 @@ def test_only_the_trees_themselves_are_for_everybody(root, blobs, zip_of):
 
 def test_adding_again_unpacks_nothing(blobs, zip_of, monkeypatch):
     first = blobs.add(zip_of("handler.py"))
-    monkeypatch.delattr(archive, "unpack")
+    monkeypatch.delattr(unpacking, "unpack")
     assert blobs.add(zip_of("handler.py")) == first
 
 
@@ -64,16 +74,30 @@ def test_adding_at_the_same_time_is_harmless(root, blobs, zip_of, snapshot):
     assert staged(root) == []
 
 
-def test_losing_the_race_is_harmless(root, blobs, zip_of, monkeypatch):
-    unpack, raced = archive.unpack, []
+def test_all_of_it_is_on_the_disk_before_it_is_in_its_place(root, blobs, zip_of, monkeypatch):
+    synced = []
 
-    def unpack_late(source, directory):
-        unpack(source, directory)
+    def syncfs(descriptor):
+        assert os.fstat(descriptor).st_dev == root.stat().st_dev
+        (place,) = staged(root)
+        synced.extend(sorted(path.name for path in place.rglob("*")))
+        assert [path.name for path in root.iterdir()] == ["staging"]
+
+    monkeypatch.setattr(syscalls, "syncfs", syncfs)
+    blobs.add(zip_of("handler.py"))
+    assert synced == ["handler.py", "tree", "zip"]
+
+
+def test_losing_the_race_is_harmless(root, blobs, zip_of, monkeypatch, unpacked_here):
+    raced = []
+
+    def unpack_late(zip_file, tree):
+        unpacked_here(zip_file, tree)
         if not raced:
             raced.append(True)
-            blobs.add(source)
+            blobs.add(zip_file.read_bytes())
 
-    monkeypatch.setattr(archive, "unpack", unpack_late)
+    monkeypatch.setattr(unpacking, "unpack", unpack_late)
     blob = blobs.add(zip_of("handler.py"))
     assert raced
     assert (blobs.path(blob.tree) / "handler.py").exists()
@@ -101,11 +125,11 @@ def test_what_is_too_large_is_not_kept(root, blobs, new_zip):
 
 
 def test_a_failure_while_writing_is_not_taken_for_a_lost_race(root, blobs, zip_of, monkeypatch):
-    def full(source, directory):
-        directory.mkdir()
+    def full(zip_file, tree):
+        (tree / "half").touch()
         raise FileExistsError("as good as any")
 
-    monkeypatch.setattr(archive, "unpack", full)
+    monkeypatch.setattr(unpacking, "unpack", full)
     with pytest.raises(FileExistsError):
         blobs.add(zip_of("handler.py"))
     assert staged(root) == []
