@@ -1,0 +1,1 @@
+"""What environments reach: their network namespaces, and the way out of them."""
