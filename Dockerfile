@@ -17,6 +17,7 @@ COPY --from=build /opt/lambdad /opt/lambdad
 ENV PATH=/opt/lambdad/bin:$PATH
 VOLUME /var/lib/lambdad
 EXPOSE 3001
-# Inside a container loopback is nobody's: whoever may reach the published port may call.
+# Inside a container loopback is nobody's, so who calls has to sign. The key is made at the first
+# start, in the volume: /var/lib/lambdad/credentials.
 ENTRYPOINT ["lambdad"]
-CMD ["serve", "--host", "0.0.0.0", "--insecure-no-auth"]
+CMD ["serve", "--host", "0.0.0.0", "--auth", "sigv4"]

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import ClientError, hdrs, web
 
 # What is too large is read to its end all the same, so that the client sees the answer: up to
 # twice the largest request that there is.
 DISCARDED_BYTES_MAX = 140 * 1024 * 1024
 
 
+class CutOff(Exception):
+    """The client closed before its body was complete, or sent something else."""
+
+
 async def read_body(request: web.BaseRequest, bytes_max: int) -> tuple[bytes | None, int]:
     """The body and its size; ``None`` for a body that is larger than ``bytes_max``.
 
     Raises:
-        ClientError, OSError: the client closed before the body was complete.
+        CutOff: there is no whole body.
     """
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size <= bytes_max:
-            chunks.append(chunk)
-        elif size > DISCARDED_BYTES_MAX:
-            break
+    try:
+        if hdrs.EXPECT in request.headers and not request.content.total_bytes:
+            await _invite(request)
+        async for chunk in request.content.iter_any():
+            size += len(chunk)
+            if size <= bytes_max:
+                chunks.append(chunk)
+            elif size > DISCARDED_BYTES_MAX:
+                break
+            else:
+                chunks.clear()
+    except (ClientError, OSError, web.RequestPayloadError) as error:
+        raise CutOff from error
     return (b"".join(chunks) if size <= bytes_max else None), size
+
+
+async def _invite(request: web.BaseRequest) -> None:
+    """Say that the body may come: clients wait a second for it otherwise (RFC 9110, 10.1.1)."""
+    if request.headers[hdrs.EXPECT].lower() == "100-continue" and request.protocol.transport:
+        request.protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import click
 from lambdad.model import limits
 
 CONFIG_FILE = Path("/etc/lambdad.toml")
+AUTH = ("none", "sigv4")
+NETWORK = ("none", "outbound", "host")
 
 
 def default_state_dir() -> Path:
@@ -54,26 +56,52 @@ class Settings:
     spares: int = _setting(
         1, "Blank sandboxes kept ready for each interpreter; 0 for none.", minimum=0
     )
-    insecure_no_auth: bool = _setting(
-        default=False, text="Allow an address that others can reach; nothing checks who calls."
+    auth: str = _setting("none", "Who may call: all on this host, or who signs.", choices=AUTH)
+    credentials: Path | None = _setting(
+        None, "Who may sign, an AWS credentials file.  [default: in STATE_DIR]"
+    )
+    network: str = _setting("none", "What environments can reach.", choices=NETWORK)
+    allow_host: tuple[str, ...] = _setting(
+        (), "HOST:PORT or CIDR that may be reached, too; repeatable."
+    )
+    dns: tuple[str, ...] = _setting(
+        (), "Name server of environments; repeatable.  [default: this host's]"
+    )
+    allow_shared_uid: bool = _setting(
+        default=False, text="Run as an ordinary user, whose id all have."
+    )
+    allow_unlimited_memory: bool = _setting(
+        default=False, text="Run without cgroups: memory is but watched."
     )
 
 
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a click command an option for each setting, and ``--config``."""
-    for item in reversed(fields(Settings)):
+_KINDS = {"int": int, "float": float, "Path": Path, "Path | None": Path}
+
+
+def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a click command an option for each of these settings or for all, and ``--config``."""
+    wanted = [item for item in fields(Settings) if not names or item.name in names]
+    return lambda command: _with_options(command, wanted)
+
+
+def _with_options(command: Callable[..., Any], wanted: list[Field[Any]]) -> Callable[..., Any]:
+    for item in reversed(wanted):
         flag = "--" + item.name.replace("_", "-")
-        kind: Any = {"int": int, "float": float, "Path": Path}.get(str(item.type), str)
+        kind: Any = _KINDS.get(str(item.type), str)
         if "minimum" in item.metadata:
             ranged = click.IntRange if kind is int else click.FloatRange
             kind = ranged(min=item.metadata["minimum"])
+        if "choices" in item.metadata:
+            kind = click.Choice(item.metadata["choices"])
         shown: dict[str, Any] = {"type": kind}
         if str(item.type) == "bool":
             shown = {"is_flag": True}
+        elif str(item.type).startswith("tuple"):
+            shown = {"type": str, "multiple": True}
         command = click.option(
             flag,
             default=item.default if item.default_factory is MISSING else item.default_factory,
-            show_default=item.name != "state_dir",
+            show_default=item.name not in {"state_dir", "credentials", "dns", "allow_host"},
             envvar="LAMBDAD_" + item.name.upper(),
             help=item.metadata["help"],
             **shown,

@@ -6,54 +6,46 @@ The only module that knows all others, and the only one that knows uvloop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
-import hashlib
-import ipaddress
-import os
-import shutil
+import resource
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import structlog
 import uvloop
 
+from lambdad import ground
+from lambdad.api import credentials
 from lambdad.api.operations.functions import FunctionOperations, table
 from lambdad.api.operations.invoke import InvokeOperations
-from lambdad.api.server import ApiServer, Handler
+from lambdad.api.origin import is_loopback
+from lambdad.api.server import TERMS, ApiServer, Handler
+from lambdad.api.sigv4 import Key
 from lambdad.code.blobs import Blobs
 from lambdad.code.runtimes import own_interpreter
 from lambdad.config import Settings
+from lambdad.ground import CannotStart
 from lambdad.invoke.host import Host, Parts
 from lambdad.invoke.pool import Account
 from lambdad.invoke.registry import Registry
-from lambdad.invoke.zygotes import Payload, Zygotes
+from lambdad.invoke.zygotes import Zygotes
+from lambdad.model import limits
 from lambdad.model.clock import SystemClock
 from lambdad.model.errors import PlatformFault
 from lambdad.observe.function_log import FunctionLogs
+from lambdad.observe.promises import Facts, degraded
 from lambdad.runtime_api.server import RuntimeApi
 from lambdad.store.protocol import Store
 from lambdad.store.sqlite.driver import SqliteStore
-from lambdad_bootstrap.payload import copy_guest
-from lambdad_sandbox import cgroup, features
-from lambdad_sandbox.errors import SandboxError
-from lambdad_sandbox.machinery import copy_machinery
-from lambdad_sandbox.plan import refuse_if_missing
 
 _log = structlog.get_logger()
 _Result = TypeVar("_Result")
 
 # What is under way has this long to end, then as long again to take note of the end.
 DRAIN_S_MAX = 2.5
-
-
-class CannotStart(Exception):
-    """The daemon refuses to start; the message says why and what to do."""
 
 
 def run(work: Coroutine[Any, Any, _Result]) -> _Result:
@@ -63,8 +55,13 @@ def run(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """All of lambdad but its outside door."""
+    """All of lambdad but its outside door.
 
+    Attributes:
+        degraded: the promises that are kept in part only, each with what follows.
+    """
+
+    degraded: Mapping[str, str]
     registry: Registry
     blobs: Blobs
     operations: dict[str, Handler]
@@ -77,11 +74,14 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
     Raises:
         CannotStart: this host or this state directory will not do.
     """
+    ground.keep_to_oneself()
     async with AsyncExitStack() as stack:
-        state = stack.enter_context(_state_dir(settings.state_dir))
-        keeper, found = _host_features(state)
+        state = stack.enter_context(ground.state_dir(settings.state_dir))
+        keeper, found = ground.host_features(state, settings)
         stack.callback(keeper.close)
         kernel = stack.enter_context(ThreadPoolExecutor(1, "kernel"))
+        if keeper.version == "none":
+            await stack.enter_async_context(ground.watched(keeper, kernel))
         disk = stack.enter_context(ThreadPoolExecutor(2, "disk"))
         logs = FunctionLogs(state / "logs")
         stack.callback(logs.close_all)
@@ -92,8 +92,13 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
             raise CannotStart(str(fault)) from fault
         stack.push_async_callback(store.stop)
         blobs = Blobs(state / "code")
-        zygotes = Zygotes(stack.enter_context(_payload(state)), found, own_interpreter())
+        networks, resolv_conf = await stack.enter_async_context(
+            ground.networks(state, settings, found)
+        )
+        payload = stack.enter_context(ground.payload(state))
+        zygotes = Zygotes(payload, found, own_interpreter(), resolv_conf)
         stack.push_async_callback(zygotes.stop)
+        disks, no_disk = await stack.enter_async_context(ground.disks(state, settings.spares))
         clock = SystemClock()
         parts = Parts(
             keeper=keeper,
@@ -104,14 +109,27 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
             clock=clock,
             kernel=kernel,
             code_path=blobs.path,
+            code_root=state / "code",
+            networks=networks,
+            disks=disks,
+            host_network=settings.network == "host",
         )
         place = {"region": settings.region, "account": settings.account}
         host = Host(parts, **place, spares=settings.spares)
+        await ground.prove(host, state, found)
         registry = Registry(store, host, Account(settings.concurrency), settings.idle_s)
         await registry.start()
         stack.push_async_callback(registry.stop)
         await asyncio.get_running_loop().run_in_executor(disk, blobs.sweep, registry.trees())
+        facts = Facts(
+            root=found.root,
+            controllers=keeper.controllers,
+            network=settings.network,
+            no_disk=no_disk,
+            auth=settings.auth,
+        )
         yield Daemon(
+            degraded(facts),
             registry,
             blobs,
             {
@@ -122,15 +140,23 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[str]:
-    """A daemon that listens; gives its URL.
+async def serving(settings: Settings) -> AsyncIterator[tuple[str, Mapping[str, str]]]:
+    """A daemon that listens; gives its URL, and the promises that it keeps in part only.
 
     Raises:
-        CannotStart: as ``daemon``, or the address cannot be had.
+        CannotStart: as ``daemon``, or there are no keys, or the address cannot be had.
     """
     _refuse_strangers(settings)
     async with daemon(settings) as composed:
-        api = ApiServer(composed.operations, composed.blobs)
+        api = ApiServer(
+            composed.operations,
+            composed.blobs,
+            SystemClock(),
+            host=settings.host,
+            region=settings.region,
+            keys=_keys(settings) if settings.auth == "sigv4" else None,
+            terms=replace(TERMS, connections=_connections_max()),
+        )
         protocol = api.protocol_factory()
         try:
             server = await asyncio.get_running_loop().create_server(
@@ -141,7 +167,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
                 f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
             ) from error
         try:
-            yield _url(server.sockets[0])
+            yield _url(server.sockets[0]), composed.degraded
         finally:
             server.close()
             protocol.pre_shutdown()  # Idle connections have nothing to wait for.
@@ -153,80 +179,33 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _connections_max() -> int:
+    """As many connections as half of the files that we may open; as many of those as we may."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return min(limits.api_connections_max, hard // 2)
+
+
+def _keys(settings: Settings) -> dict[str, Key]:
+    """The keys of those who may call; one is made where none were asked for by name.
+
+    Raises:
+        CannotStart: they cannot be read, or trusted.
+    """
+    path = settings.credentials or settings.state_dir / "credentials"
+    try:
+        if settings.credentials is None and not path.exists():
+            credentials.make(path)
+            _log.warning("made a key for those who call", credentials=str(path))
+        return credentials.load(path)
+    except credentials.NoCredentials as error:
+        raise CannotStart(str(error)) from error
+
+
 def _refuse_strangers(settings: Settings) -> None:
     """Nobody but this host may call, as long as callers are not asked who they are."""
-    try:
-        loopback = ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        loopback = settings.host == "localhost"
-    if not loopback and not settings.insecure_no_auth:
+    if not is_loopback(settings.host) and settings.auth != "sigv4":
         raise CannotStart(
             f"cannot listen on {settings.host}: callers are not authenticated. "
-            "Use 127.0.0.1, or --insecure-no-auth if whoever can reach it may run code here"
+            "Use 127.0.0.1, or --auth sigv4"
         )
-
-
-@contextlib.contextmanager
-def _state_dir(path: Path) -> Any:
-    """The state directory, ours alone for as long as we run.
-
-    Raises:
-        CannotStart: others may write there, or another daemon uses it.
-    """
-    os.umask(0o077)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        status = path.stat()
-    except OSError as error:
-        raise CannotStart(f"cannot use {path}: {error.strerror}") from error
-    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise CannotStart(f"cannot use {path}: it must be yours and writable by you alone")
-    path.chmod(0o700)
-    (path / "logs").mkdir(exist_ok=True)
-    with (path / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotStart(f"cannot use {path}: another lambdad is running on it") from None
-        yield path
-
-
-def _host_features(state: Path) -> tuple[cgroup.Keeper, features.HostFeatures]:
-    """What this host can do; sweeps the cgroups that a killed daemon of this state left.
-
-    Raises:
-        CannotStart: it cannot isolate or limit.
-    """
-    subtree = "lambdad-" + hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
-    with contextlib.ExitStack() as undo:
-        try:
-            keeper = cgroup.keeper(subtree)
-            undo.callback(keeper.close)
-            found = features.detect(keeper.version)
-            refuse_if_missing(found)
-            swept = keeper.sweep()
-        except SandboxError as error:
-            raise CannotStart(str(error)) from error
-        undo.pop_all()
-    if swept:
-        _log.info("swept cgroups of a daemon that was killed", count=swept)
-    return keeper, found
-
-
-@contextlib.contextmanager
-def _payload(state: Path) -> Any:
-    """Fresh copies of what zygotes and guests run from, gone with the daemon."""
-    folder = state / "payload"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    os.umask(0o022)  # Guests read these as another user, through mounts of their own.
-    try:
-        copy_guest(folder / "guest")
-        copy_machinery(str(folder / "machinery"))
-    finally:
-        os.umask(0o077)
-    (folder / "roots").mkdir()
-    try:
-        yield Payload(folder / "guest", folder / "machinery", folder / "roots")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

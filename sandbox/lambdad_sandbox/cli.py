@@ -45,6 +45,7 @@ def _root() -> RootSpec:
         guest="GUEST",
         machinery="MACHINERY",
         code="CODE",
+        resolv_conf="",
         uids=(1_879_048_192, 4_096),
         gid=990,
     )

@@ -210,7 +210,7 @@ def _etc(root: str, spec: RootSpec, features: HostFeatures) -> tuple[Step, ...]:
         "hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n",
         "hostname": "localhost\n",
         "nsswitch.conf": _NSSWITCH,
-        "resolv.conf": "",
+        "resolv.conf": spec.resolv_conf,
     }
     steps: list[Step] = [WriteFile(f"{root}/etc/{name}", text) for name, text in files.items()]
     steps.append(Users(f"{root}/etc/passwd", *spec.uids, spec.gid))

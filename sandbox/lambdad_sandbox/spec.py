@@ -19,6 +19,7 @@ class RootSpec:
         guest: the files seen at ``/var/runtime``.
         machinery: the zygote's own files, gone before a guest runs.
         code: the folder of all functions' code, for a zygote that is not root's.
+        resolv_conf: the content of ``/etc/resolv.conf``.
         uids: first uid of the environments and how many there are, for ``/etc/passwd``.
         gid: the group of all environments.
     """
@@ -30,6 +31,7 @@ class RootSpec:
     guest: str
     machinery: str
     code: str
+    resolv_conf: str
     uids: tuple[int, int]
     gid: int
 

@@ -14,9 +14,7 @@ import struct
 # PyDLL keeps the interpreter's lock, which is what one wants around clone3.
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
-# For calls that wait for a disk: meanwhile other threads go on.
-_libc_unlocked = ctypes.CDLL(None, use_errno=True)
-# CDLL lets the other threads run meanwhile: for what waits for a disk.
+# CDLL lets the other threads run meanwhile: for what waits for a disk, or makes a network.
 _libc_waiting = ctypes.CDLL(None, use_errno=True)
 _libc_waiting.syscall.restype = ctypes.c_long
 
@@ -87,7 +85,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    _check(_libc.unshare(flags))
+    _check(_libc_waiting.unshare(flags))
 
 
 def setns(namespace: int, kind: int) -> None:
@@ -164,7 +162,7 @@ def syncfs(descriptor: int) -> None:
     Raises:
         OSError: a write has failed since the descriptor was opened.
     """
-    _check(_libc_unlocked.syncfs(descriptor))
+    _check(_libc_waiting.syncfs(descriptor))
 
 
 def close_range(first: int, last: int) -> None:

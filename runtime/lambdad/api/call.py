@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -13,8 +14,10 @@ class Call:
         request_id: what the answer's ``x-amzn-RequestId`` says.
         trace: the incoming ``X-Amzn-Trace-Id``; empty if there was none.
         endpoint: scheme, host and port by which the client came.
+        code_path: by the digest of a zip, the path at which it may be had for a while.
     """
 
     request_id: str
     trace: str = ""
     endpoint: str = ""
+    code_path: Callable[[str], str] = str

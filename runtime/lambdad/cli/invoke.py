@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from lambdad.cli.serve import configure_log
-from lambdad.config import Settings
+from lambdad.config import Settings, options
 
 _NAME = "function"
 
@@ -27,9 +27,10 @@ _NAME = "function"
 @click.option("-m", "--memory", type=click.IntRange(128, 10240), default=128, show_default=True)
 @click.option("-E", "--env", multiple=True, metavar="NAME=VALUE", help="A variable; repeatable.")
 @click.option("-n", "--times", type=click.IntRange(1), default=1, help="Cold once, then warm.")
+@options("network", "allow_host", "dns", "allow_shared_uid", "allow_unlimited_memory")
 def invoke(  # noqa: PLR0917  one parameter an option
     target: str, event: str, runtime: str | None, timeout: int, memory: int,
-    env: tuple[str, ...], times: int,
+    env: tuple[str, ...], times: int, **settings: Any,
 ) -> None:  # fmt: skip
     """Run a function from a folder or file and print its result.
 
@@ -38,7 +39,8 @@ def invoke(  # noqa: PLR0917  one parameter an option
 
     Exit status: 0 when the function succeeded, 1 when it failed, 2 for a wrong call.
     """
-    from lambdad.daemon import CannotStart, run
+    from lambdad.daemon import run
+    from lambdad.ground import CannotStart
 
     configure_log(verbose=False)
     path, handler = _target(target)
@@ -54,13 +56,15 @@ def invoke(  # noqa: PLR0917  one parameter an option
     }
     payload = _event(event)
     try:
-        failed = run(_invoke(parameters, payload, times))
+        failed = run(_invoke(parameters, payload, times, settings))
     except CannotStart as error:
         raise click.ClickException(str(error)) from error
     sys.exit(1 if failed else 0)
 
 
-async def _invoke(parameters: dict[str, Any], payload: bytes, times: int) -> bool:
+async def _invoke(
+    parameters: dict[str, Any], payload: bytes, times: int, settings: dict[str, Any]
+) -> bool:
     """The same road as through the API: create, wait, invoke."""
     from lambdad.api.call import Call
     from lambdad.daemon import daemon
@@ -69,7 +73,7 @@ async def _invoke(parameters: dict[str, Any], payload: bytes, times: int) -> boo
 
     failed = False
     with tempfile.TemporaryDirectory(prefix="lambdad-") as folder:
-        async with daemon(Settings(state_dir=Path(folder))) as composed:
+        async with daemon(Settings(state_dir=Path(folder), **settings)) as composed:
             try:
                 await composed.operations["CreateFunction"](parameters, Call(ids.request_id()))
                 await composed.registry.settled()

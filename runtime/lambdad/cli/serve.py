@@ -15,7 +15,7 @@ from lambdad.config import Settings, options
 
 
 @click.command()
-@options
+@options()
 @click.option("-v", "--verbose", is_flag=True, help="Log what the daemon does.")
 def serve(*, verbose: bool, **values: Any) -> None:
     """Serve the Lambda API.
@@ -24,7 +24,8 @@ def serve(*, verbose: bool, **values: Any) -> None:
 
     Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start, 2 for a wrong call.
     """
-    from lambdad.daemon import CannotStart, run
+    from lambdad.daemon import run
+    from lambdad.ground import CannotStart
 
     configure_log(verbose=verbose)
     try:
@@ -57,15 +58,8 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with serving(settings) as url:
-        for line in _not_kept():
-            click.echo(line, err=True)
+    async with serving(settings) as (url, degraded):
+        for promise, consequence in degraded.items():
+            click.echo(f"lambdad: {promise} DEGRADED: {consequence}", err=True)
         click.echo(f"lambdad is ready: {url}")
         await stop.wait()
-
-
-def _not_kept() -> list[str]:
-    """What this host, or this version, does not enforce; said at each start."""
-    from lambdad.observe.promises import degraded
-
-    return [f"lambdad: {promise.name} DEGRADED: {promise.consequence}" for promise in degraded()]

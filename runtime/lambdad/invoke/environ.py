@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lambdad.model import limits
 from lambdad.model.function import Function
 from lambdad_sandbox.plan import LD_LIBRARY_PATH
-
-RUNTIME_API = f"{limits.runtime_api_host}:{limits.runtime_api_port}"
 
 _XRAY_HOST, _XRAY_PORT = "169.254.100.1", "2000"
 _DEFAULTS = {
@@ -59,7 +56,9 @@ RESERVED = frozenset(
 )
 
 
-def of_runtime(function: Function, *, version: str, region: str, log_stream: str) -> dict[str, str]:
+def of_runtime(
+    function: Function, *, version: str, region: str, log_stream: str, runtime_api: str
+) -> dict[str, str]:
     """The environment of a function's runtime process."""
     managed = function.runtime.startswith("python")
     customer: Mapping[str, str] = function.environment or {}
@@ -73,7 +72,7 @@ def of_runtime(function: Function, *, version: str, region: str, log_stream: str
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group or f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "AWS_LAMBDA_RUNTIME_API": RUNTIME_API,
+        "AWS_LAMBDA_RUNTIME_API": runtime_api,
         "LAMBDA_TASK_ROOT": "/var/task",
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
         "_AWS_XRAY_DAEMON_ADDRESS": _XRAY_HOST,

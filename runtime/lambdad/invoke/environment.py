@@ -104,7 +104,7 @@ class Environment:
             PlatformFault: no sandbox could be had.
         """
         self._init_since = self._host.clock.monotonic()
-        self._set_timer(SANDBOX_S_MAX, self._no_sandbox)
+        self._set_timer(SANDBOX_S_MAX, self.retire, "no sandbox came in time")
         try:
             await self._request_sandbox()
         except (OSError, SandboxError, PlatformFault) as error:
@@ -132,9 +132,11 @@ class Environment:
             version=self.version,
             region=self._host.region,
             log_stream=self.log_stream,
+            runtime_api=self._sandbox.runtime_api,
         )
-        command = self._host.command_of(self.function)
-        wanted = StartProcess(_RUNTIME, command, variables, "/var/task")
+        wanted = StartProcess(
+            _RUNTIME, self._host.command_of(self.function), variables, "/var/task"
+        )
         self._sandbox.start_process(wanted, self._output.write_end)
 
     # --- what the pool asks -----------------------------------------------------
@@ -143,6 +145,8 @@ class Environment:
         """Run one event; only when idle, or when init has to run again."""
         needs_init = self.state is State.NEEDS_INIT
         self._take(Event.LEASED)
+        if self._sandbox is not None:
+            self._sandbox.thaw()
         clock, timeout_s = self._host.clock, self.function.timeout_s
         self._run = run = Run(invocation, self._loop)
         self._tail = b""
@@ -273,9 +277,6 @@ class Environment:
     async def _open_door(self, listener: socket.socket) -> None:
         self._close_door = await self._host.door.open(self, listener)
 
-    def _no_sandbox(self) -> None:
-        self.retire(f"no sandbox came within {SANDBOX_S_MAX:.0f} seconds")
-
     def not_entered(self, why: str) -> None:
         """The sandbox could not be had."""
         self.retire(why)
@@ -307,6 +308,11 @@ class Environment:
         else:
             self._free()
         self._tell_verdict()
+
+    def memory_ran_out(self) -> None:
+        """One process may have been killed for it: the others are not to go on."""
+        if self.state in _ALIVE and self._oom_killed():
+            self._runtime_failed("Runtime.ExitError", report.exit_text(signal.SIGKILL))
 
     def sandbox_died(self) -> None:
         """Init itself is gone, and with it everything: killed by the kernel, most likely."""
@@ -377,11 +383,13 @@ class Environment:
 
     def _runtime_failed(self, error_type: str, text: str) -> None:
         """The runtime process cannot go on: exit, no start, or init error."""
+        assert self._sandbox is not None
         if self._output is not None:
             self._output.drain()
         if self._init_error is not None:
             error_type = self._init_error.error_type
-        shown = "Runtime.OutOfMemory" if self._out_of_memory() else error_type
+        shown = "Runtime.OutOfMemory" if self._oom_killed() else error_type
+        self._oom_kills = self._sandbox.cgroup.oom_kills()
         if self.state is State.INIT:
             self._init_failed("error", shown)
         elif self.state is State.INVOKE:
@@ -404,11 +412,10 @@ class Environment:
         self._verdict = (self._run, error)
         self._finish_run("error", shown)
 
-    def _out_of_memory(self) -> bool:
-        """Whether the kernel killed for memory since it was last asked."""
+    def _oom_killed(self) -> bool:
+        """Whether the kernel has killed for memory since a process last failed."""
         assert self._sandbox is not None
-        before, self._oom_kills = self._oom_kills, self._sandbox.cgroup.oom_kills()
-        return self._oom_kills > before
+        return self._sandbox.cgroup.oom_kills() > self._oom_kills
 
     def _finish_run(
         self, status: str | None, error_type: str | None, *, duration_s: float | None = None
@@ -444,6 +451,7 @@ class Environment:
         assert self._credit is not None
         self._take(Event.FAILED)
         self._set_timer(EMPTYING_S_MAX, self.retire)
+        self._sandbox.thaw()
         self._credit.lift()  # To die takes processor time, too.
         self._sandbox.kill_all()
 
@@ -454,9 +462,7 @@ class Environment:
         self._parked = []
 
     def _tell_verdict(self) -> None:
-        """The invoker of a failed run hears of it when the reset is over, as on AWS: so its
-        next invoke finds this environment again, and what it left in /tmp.
-        """
+        """As on AWS only after the reset: the next invoke finds this environment, and its /tmp."""
         if self._verdict is not None:
             run, error = self._verdict
             self._verdict = None
@@ -465,16 +471,18 @@ class Environment:
     def _free(self) -> None:
         self.idle_since = self._host.clock.monotonic()
         self._holder.freed(self)
+        if self.state is State.IDLE and self._sandbox is not None:
+            self._sandbox.freeze()  # No event is out: nothing of the function's may run.
 
     # --- small things --------------------------------------------------------------
 
     def _take(self, event: Event) -> None:
         self.state = next_state(self.state, event)
 
-    def _set_timer(self, delay_s: float, then: Callable[[], None]) -> None:
+    def _set_timer(self, delay_s: float, then: Callable[..., None], *arguments: str) -> None:
         """One timer at a time: each state has at most one, and cancels that of the last."""
         self._cancel_timer()
-        self._timer = self._loop.call_later(delay_s, then)
+        self._timer = self._loop.call_later(delay_s, then, *arguments)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

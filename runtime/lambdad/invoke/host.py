@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from lambdad.code.runtimes import Interpreter, interpreter
-from lambdad.invoke.sandbox import Owner, Sandbox
+from lambdad.invoke.sandbox import Disk, Network, Owner, Sandbox
 from lambdad.invoke.spares import Spares
 from lambdad.invoke.zygotes import Zygotes
 from lambdad.model import ids, limits
@@ -71,9 +71,35 @@ class Uids:
         self._free.append(uid)
 
 
+class Networks(Protocol):
+    """Network namespaces, made ahead of time."""
+
+    async def take(self) -> Network: ...
+
+    def give_back(self, network: Any) -> None: ...
+
+
+class Disks(Protocol):
+    """File systems for ``/tmp``, made ahead of time."""
+
+    async def prepare(self, tmp_mb: int) -> None: ...
+
+    def take(self, tmp_mb: int) -> Disk | None: ...
+
+    async def make(self, tmp_mb: int) -> Disk: ...
+
+    async def discard(self, disk: Any) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the daemon composes."""
+    """What the daemon composes.
+
+    Attributes:
+        networks: None where each clone has its own, or has the host's.
+        disks: None where ``/tmp`` is in memory.
+        host_network: whether environments share the host's network.
+    """
 
     keeper: Keeper
     zygotes: Zygotes
@@ -83,6 +109,10 @@ class Parts:
     clock: Clock
     kernel: Executor
     code_path: Callable[[str], Path]
+    code_root: Path
+    networks: Networks | None
+    disks: Disks | None
+    host_network: bool
 
 
 def _memory_bytes(memory_mb: int) -> int:
@@ -90,11 +120,6 @@ def _memory_bytes(memory_mb: int) -> int:
     return (memory_mb + limits.init_overhead_mb) * limits.MIB
 
 
-_BLANK = BlankSpec(
-    listen=(limits.runtime_api_host, limits.runtime_api_port),
-    open_files=limits.open_files_max,
-    processes=limits.processes_max,
-)
 _BLANK_LIMITS = Limits(
     memory_bytes=_memory_bytes(limits.memory_mb_min),
     pids=limits.processes_max,
@@ -109,6 +134,13 @@ class Host:
         self._parts, self.region, self.account = parts, region, account
         self.door, self.logs, self.clock = parts.door, parts.logs, parts.clock
         self._uids = Uids()
+        network = "host" if parts.host_network else "own" if parts.networks is None else "joined"
+        self._blank = BlankSpec(
+            listen=(limits.runtime_api_host, limits.runtime_api_port),
+            network=network,
+            open_files=limits.open_files_max,
+            processes=limits.processes_max,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self.spares = Spares(spares, self.blank_sandbox, self.remove_sandbox, self.background)
 
@@ -122,6 +154,8 @@ class Host:
         # To find an interpreter may take asking some; the answer is remembered.
         used = await asyncio.to_thread(interpreter, function.runtime)
         await self._parts.zygotes.of(used)
+        if self._parts.disks is not None:
+            await self._parts.disks.prepare(function.tmp_mb)
         self.spares.refill(used)
 
     async def sandbox_for(self, function: Function, owner: Owner) -> Sandbox:
@@ -133,16 +167,31 @@ class Host:
         used = interpreter(function.runtime)
         sandbox = self.spares.take(used) or await self.blank_sandbox(used, owner)
         sandbox.owner = owner
-        spec = SandboxSpec(
-            uid=sandbox.uid, gid=limits.environment_gid, tmp_mb=function.tmp_mb, layers=False
-        )
         try:
-            sandbox.cgroup.grow(_memory_bytes(function.memory_mb), limits.cpus(function.memory_mb))
-            sandbox.become(plan.make(spec), self.code_of(function))
+            await self.dedicate(
+                sandbox, self.code_of(function), function.memory_mb, function.tmp_mb
+            )
         except (OSError, SandboxError):
             await self.remove_sandbox(sandbox)
             raise
         return sandbox
+
+    async def dedicate(self, sandbox: Sandbox, code: Path, memory_mb: int, tmp_mb: int) -> None:
+        """Make a blank sandbox that of the function whose code this is."""
+        parts = self._parts
+        if parts.disks is not None:
+            sandbox.disk = parts.disks.take(tmp_mb) or await parts.disks.make(tmp_mb)
+        spec = SandboxSpec(
+            root=parts.features.root,
+            uid=sandbox.uid,
+            gid=limits.environment_gid,
+            code=str(code.relative_to(parts.code_root)),
+            tmp_mb=tmp_mb,
+            disk=sandbox.disk is not None,
+            layers=False,
+        )
+        sandbox.cgroup.grow(_memory_bytes(memory_mb), limits.cpus(memory_mb))
+        sandbox.become(plan.make(spec), code if spec.root else None)
 
     async def blank_sandbox(self, used: Interpreter | None, owner: Owner) -> Sandbox:
         """A sandbox that is nobody's yet.
@@ -160,19 +209,41 @@ class Host:
             raise
         sandbox = Sandbox(name, uid, cgroup, owner)
         try:
-            sandbox.request(zygote, plan.make_blank(_BLANK, parts.features))
-        except (SandboxError, PlatformFault):
+            if parts.networks is not None:
+                sandbox.network = await parts.networks.take()
+            if parts.host_network:
+                sandbox.listen_here()
+            wanted = plan.make_blank(self._blank, parts.features)
+            sandbox.request(zygote, wanted, own_network=self._blank.network == "own")
+        except (OSError, SandboxError, PlatformFault):
             await self.remove_sandbox(sandbox)
             raise
         return sandbox
 
     async def remove_sandbox(self, sandbox: Sandbox) -> None:
         """End it and leave nothing."""
-        try:
-            await sandbox.remove(self._parts.kernel)
-        except (OSError, SandboxError) as error:
-            _log.warning("cannot clean up", environment=sandbox.name, error=str(error))
+        ending = [sandbox.remove(self._parts.kernel)]
+        if self._parts.disks is not None and sandbox.disk is not None:
+            # At the same time, so that nobody's end waits until files are written that go anyway.
+            ending.append(self._parts.disks.discard(sandbox.disk))
+        for error in await asyncio.gather(*ending, return_exceptions=True):
+            if isinstance(error, (OSError, SandboxError)):
+                _log.warning("cannot clean up", environment=sandbox.name, error=str(error))
+            elif error is not None:
+                raise error
+        if self._parts.networks is not None and sandbox.network is not None:
+            self._parts.networks.give_back(sandbox.network)
         self._uids.give_back(sandbox.uid)
+
+    @property
+    def shares_network(self) -> bool:
+        """Whether environments are in the host's own network."""
+        return self._parts.host_network
+
+    @property
+    def code_root(self) -> Path:
+        """The folder of all code."""
+        return self._parts.code_root
 
     def code_of(self, function: Function) -> Path:
         return self._parts.code_path(function.tree)

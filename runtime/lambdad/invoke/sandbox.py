@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from lambdad.invoke.zygotes import Zygote
+from lambdad.model import limits
 from lambdad_sandbox import channel, steps, syscalls
 from lambdad_sandbox.cgroup import Cgroup
 from lambdad_sandbox.errors import StepFailed
@@ -35,6 +36,22 @@ from lambdad_sandbox.messages import (
 
 _log = structlog.get_logger()
 
+_SECOND_LOOK_S = 0.01
+
+
+class Network(Protocol):
+    """A network namespace, as its descriptor."""
+
+    @property
+    def fd(self) -> int: ...
+
+
+class Disk(Protocol):
+    """A file system for ``/tmp``, as a detached mount."""
+
+    @property
+    def tree_fd(self) -> int: ...
+
 
 class Owner(Protocol):
     """Who is told what happens in a sandbox."""
@@ -44,6 +61,7 @@ class Owner(Protocol):
     def process_failed_to_start(self, name: str, errno: int) -> None: ...
     def process_exited(self, name: str, status: int) -> None: ...
     def emptied(self) -> None: ...
+    def memory_ran_out(self) -> None: ...
     def sandbox_died(self) -> None: ...
 
 
@@ -54,49 +72,90 @@ class Sandbox:
         name: the environment's id, and its cgroup's name.
         uid: the user that guests in it are.
         owner: who is told what happens.
+        network: the network namespace that it joins, if that was made ahead of it.
+        disk: what is its ``/tmp``, unless that is in memory.
+        runtime_api: where its Runtime API is, seen from inside.
     """
 
     def __init__(self, name: str, uid: int, cgroup: Cgroup, owner: Owner) -> None:
         self.name, self.uid, self.cgroup, self.owner = name, uid, cgroup, owner
+        self.network: Network | None = None
+        self.disk: Disk | None = None
+        self.runtime_api = f"{limits.runtime_api_host}:{limits.runtime_api_port}"
         self._loop = asyncio.get_running_loop()
         self._control, self._theirs = channel.pair()
         self._control.setblocking(False)
         self._pidfd: int | None = None
+        self._frozen = False
         self._listener: socket.socket | None = None
         self._died: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(self._control.fileno(), self._read)
+        if cgroup.oom_fd is not None:
+            self._loop.add_reader(cgroup.oom_fd, self._oom, cgroup.oom_fd)
 
-    def request(self, zygote: Zygote, plan: tuple[steps.Step, ...]) -> None:
+    def listen_here(self) -> None:
+        """Make the listener of its Runtime API in the daemon's own network."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.runtime_api = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def request(self, zygote: Zygote, plan: tuple[steps.Step, ...], *, own_network: bool) -> None:
         """Ask for the clone; the owner hears if it fails.
+
+        Args:
+            zygote: whose clone it is to be.
+            plan: the steps to a blank sandbox.
+            own_network: whether it is born in a network namespace of its own.
 
         Raises:
             PlatformFault: the zygote cannot be reached.
         """
         named: dict[str, int] = {"control": self._theirs.fileno()}
+        if self.network is not None:
+            named["network"] = self.network.fd
         if self.cgroup.clone_fd is not None:
             named["cgroup"] = self.cgroup.clone_fd
         named |= {f"tasks{i}": fd for i, fd in enumerate(self.cgroup.attach_fds)}
         try:
-            zygote.request(SpawnRequest(steps.pack(plan), tuple(named)), list(named.values()))
+            request = SpawnRequest(steps.pack(plan), tuple(named), own_network)
+            zygote.request(request, list(named.values()))
         finally:
             self._theirs.close()
             self.cgroup.close_fds()
 
-    def become(self, plan: tuple[steps.Step, ...], code: Path) -> None:
+    def become(self, plan: tuple[steps.Step, ...], code: Path | None) -> None:
         """Make it one function's; the owner hears when it stands, confined.
+
+        Args:
+            plan: the rest of the steps.
+            code: what is handed over as a read-only tree; None if the plan finds it by itself.
 
         Raises:
             OSError: the code cannot be bound.
         """
-        tree = syscalls.read_only_tree(str(code), recursive=True)
+        named = {} if self.disk is None else {"tmp": self.disk.tree_fd}
+        if code is None:
+            self._send(Become(steps.pack(plan), tuple(named)), tuple(named.values()))
+            return
+        named["code"] = syscalls.read_only_tree(str(code), recursive=True)
         try:
-            self._send(Become(steps.pack(plan), ("code",)), (tree,))
+            self._send(Become(steps.pack(plan), tuple(named)), tuple(named.values()))
         finally:
-            os.close(tree)
+            os.close(named["code"])
 
     def start_process(self, wanted: StartProcess, output: int) -> None:
         """Start a guest process whose standard output and error go to ``output``."""
         self._send(wanted, (output,))
+
+    def freeze(self) -> None:
+        """Stop every process; they do not notice."""
+        self.cgroup.freeze()
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """Let them go on, if they were stopped."""
+        if self._frozen:
+            self.cgroup.thaw()
+            self._frozen = False
 
     def kill_all(self) -> None:
         """End every guest process; ``emptied`` follows."""
@@ -106,6 +165,8 @@ class Sandbox:
         """End it and leave nothing: processes, mounts, namespaces, cgroup."""
         self._close_control()
         self._theirs.close()
+        if self.cgroup.oom_fd is not None:
+            self._loop.remove_reader(self.cgroup.oom_fd)
         await self._loop.run_in_executor(kernel, self.cgroup.kill)
         if self._pidfd is not None:
             await self._died
@@ -138,7 +199,9 @@ class Sandbox:
         match message:
             case Spawned():
                 self._pidfd = descriptors[0]
-                self._listener = socket.socket(fileno=descriptors[1])
+                self.cgroup.born(self._pidfd)
+                for listener in descriptors[1:]:
+                    self._listener = socket.socket(fileno=listener)
                 self._loop.add_reader(self._pidfd, self._exited)
             case SpawnFailed(step, errno):
                 self.owner.not_entered(str(StepFailed(step, errno)))
@@ -161,6 +224,12 @@ class Sandbox:
             return
         listener, self._listener = self._listener, None
         self.owner.entered(listener)
+
+    def _oom(self, notices: int) -> None:
+        """The kernel says so just before it kills, so a second look may see more."""
+        os.eventfd_read(notices)
+        self.owner.memory_ran_out()
+        self._loop.call_later(_SECOND_LOOK_S, self.owner.memory_ran_out)
 
     def _close_control(self) -> None:
         if self._control.fileno() >= 0:

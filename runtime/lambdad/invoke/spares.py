@@ -34,6 +34,9 @@ class Spare:
         _log.warning("cannot make a spare sandbox", reason=why)
         self.lost = True
 
+    def memory_ran_out(self) -> None:
+        """It is about to die of it."""
+
     def sandbox_died(self) -> None:
         self.lost = True
 

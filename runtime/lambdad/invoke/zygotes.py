@@ -31,11 +31,14 @@ START_S_MAX = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Folders that zygotes need: the guest's files, the zygote's own, a place for roots."""
+    """Folders that zygotes need: the guest's files, the zygote's own, a place for roots, and
+    all code, for zygotes that are not root's.
+    """
 
     guest: Path
     machinery: Path
     roots: Path
+    code: Path
 
 
 class Zygote:
@@ -68,8 +71,11 @@ class Zygote:
 class Zygotes:
     """All zygotes, started when a function first needs one."""
 
-    def __init__(self, payload: Payload, features: HostFeatures, own: Interpreter) -> None:
+    def __init__(
+        self, payload: Payload, features: HostFeatures, own: Interpreter, resolv_conf: str
+    ) -> None:
         self._payload, self._features, self._own = payload, features, own
+        self._resolv_conf = resolv_conf
         self._starting: dict[Interpreter | None, asyncio.Task[Zygote]] = {}
 
     async def of(self, interpreter: Interpreter | None) -> Zygote:
@@ -120,13 +126,15 @@ class Zygotes:
             preload="bootstrap" if interpreter else "",
             guest=str(self._payload.guest),
             machinery=str(self._payload.machinery),
+            code=str(self._payload.code),
+            resolv_conf=self._resolv_conf,
             uids=(limits.environment_uid_first, limits.environments_max),
             gid=limits.environment_gid,
         )
         packed = steps.pack(plan.make_root(spec, self._features))
         zygote, end = _spawn(self._own, self._payload.machinery)
         try:
-            channel.send(end, SpawnRequest(packed, ()))
+            channel.send(end, SpawnRequest(packed, (), own_network=False))
             await asyncio.wait_for(_entered(end), START_S_MAX)
         except (OSError, TimeoutError, PlatformFault) as error:
             zygote.stop()

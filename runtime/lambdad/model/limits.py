@@ -17,6 +17,21 @@ log_tail_bytes = 4_096
 header_line_bytes_max = MIB + 8_192  # the X-Ray cause header is cut at 1 MiB by its senders
 log_line_bytes_max = 256 * 1024  # CloudWatch Logs: the size of one event
 
+# HTTP. AWS names no figures; these are those of common servers, above what its clients send.
+request_target_bytes_max = 8_190  # a line of 8 KiB without its end
+api_header_line_bytes_max = 8_188  # the same, without the colon and the blank
+headers_max = 100
+api_head_bytes_max = 64 * 1024
+runtime_api_head_bytes_max = header_line_bytes_max + api_head_bytes_max
+api_connections_max = 4_096
+runtime_api_connections_max = 64  # of one environment; runtimes have one or two
+api_idle_s_max = 60
+head_s_max = 10
+body_grace_s, body_bytes_per_s_min = 10, 1_000
+unread_s_max = 30
+code_link_s = 600  # Code.Location: "valid for 10 minutes"
+signature_skew_s_max = 300  # a signature is good for five minutes, either way
+
 # Functions
 timeout_s_min, timeout_s_default, timeout_s_max = 1, 3, 900
 memory_mb_min, memory_mb_default, memory_mb_max = 128, 128, 10_240
@@ -29,6 +44,10 @@ tags_max = 50
 zip_bytes_max = 52_428_800
 unzipped_bytes_max = 262_144_000
 zip_entries_max = 65_535
+# Ours. 65,535 files take 2 to 9 s, 250 MB in one take less than 1 s; the longest names that fit
+# into a package take 210 MB of memory, the zip itself included.
+unpack_s_max, unpack_cpu_s_max = 60, 30
+unpack_memory_bytes_max = 512 * MIB
 create_request_bytes_max = 70_167_211
 
 # The account
@@ -45,6 +64,7 @@ open_files_max = 1_024
 processes_max = 1_024
 # AWS lends the init phase more than a small function pays for; how much is not documented.
 init_phase_cpus, init_phase_cpu_s = 1.0, 0.5
+memory_watch_s = 0.25  # where memory is watched for want of a cgroup: our own choice
 mb_per_cpu = 1_769  # "at 1,769 MB, a function has the equivalent of one vCPU"
 init_overhead_mb = (
     2  # PID 1 of an environment is ours, not the customer's: not taken from MemorySize
@@ -55,6 +75,13 @@ init_overhead_mb = (
 environment_uid_first = 1_879_048_192
 environments_max = 4_096
 environment_gid = 990  # as on AWS
+
+# Disks of environments: a spare one takes 200 KB of the kernel's memory
+disk_sizes_ready_max = 8
+
+# Networks of environments
+network_pool_prefix = 19  # addresses of one daemon: one for each that lives, and as many in graves
+networks_in_graves_max = 64  # they are closed together: the kernel takes 16 ms for one or many
 
 
 def cpus(memory_mb: int) -> float:
@@ -71,4 +98,5 @@ assert timeout_s_min <= timeout_s_default <= timeout_s_max
 assert memory_mb_min <= memory_mb_default <= memory_mb_max
 assert tmp_mb_min <= tmp_mb_default <= tmp_mb_max
 assert environment_uid_first + environments_max < 2**31
+assert 2 ** (32 - network_pool_prefix) - 3 > environments_max + networks_in_graves_max
 assert cpus(mb_per_cpu) == 1

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
-from aiohttp import ClientError, web
+from aiohttp import web
 
-from lambdad.body import read_body
+from lambdad.body import CutOff, read_body
+from lambdad.http_door import Door, Sweep, Terms
 from lambdad.invoke.environment import Environment
 from lambdad.invoke.invocation import Delivery
 from lambdad.invoke.runtime_state import Call, Refused
@@ -24,8 +27,15 @@ from lambdad.model import limits
 from lambdad.model.errors import FunctionError
 
 _CLOSE_S_MAX = 0.01  # Whoever could be answered is dead.
-_FOR_EVER_S = 10 * 365 * 24 * 3600.0
 _JSON = "application/json"
+
+TERMS = Terms(
+    header_line_bytes=limits.header_line_bytes_max,
+    head_bytes=limits.runtime_api_head_bytes_max,
+    connections=limits.runtime_api_connections_max,
+    idle_s=math.inf,  # A runtime keeps its connection for hours.
+)
+
 _OK = b'{"status":"OK"}\n'
 _PREFIX = "/2018-06-01/"
 _NEXT = _PREFIX + "runtime/invocation/next"
@@ -43,17 +53,18 @@ _TOO_LARGE = (
 
 
 class RuntimeApi:
-    """The guest door: ``open`` serves one environment."""
+    """The guest door: ``open`` serves one environment.
+
+    Args:
+        terms: what each environment's clients are granted.
+    """
+
+    def __init__(self, terms: Terms = TERMS) -> None:
+        self._terms, self._sweep = terms, Sweep()
 
     async def open(self, environment: Environment, listener: Any) -> Callable[[], Awaitable[None]]:
         """Serve on the listener until the returned function is called."""
-        server = web.Server(
-            partial(_answer, environment),
-            access_log=None,
-            keepalive_timeout=_FOR_EVER_S,  # A runtime keeps its connection for hours.
-            max_line_size=8_190,
-            max_field_size=limits.header_line_bytes_max,
-        )
+        server = Door(partial(_answer, environment), _no_request, self._terms, self._sweep)
         listening = await asyncio.get_running_loop().create_server(server, sock=listener)
 
         async def close() -> None:
@@ -121,7 +132,7 @@ async def _response(
     mode = request.headers.get("Lambda-Runtime-Function-Response-Mode", "streaming")
     try:
         body, _ = await read_body(request, limits.response_bytes_max)
-    except _CUT_OFF:
+    except CutOff:
         return _truncated(environment)
     if mode != "streaming":
         environment.answer_error(FunctionError("Runtime.InvalidResponseModeHeader", b""))
@@ -139,7 +150,7 @@ async def _error(
     environment.begin_answer(request_id, Call.ERROR)
     try:
         body, _ = await read_body(request, limits.response_bytes_max)
-    except _CUT_OFF:
+    except CutOff:
         return _truncated(environment)
     if body is None:
         environment.answer_error(FunctionError("Function.ResponseSizeTooLarge", _TOO_LARGE))
@@ -152,9 +163,6 @@ async def _init_error(request: web.BaseRequest, environment: Environment) -> web
     body, _ = await read_body(request, limits.response_bytes_max)
     environment.init_error(FunctionError(_error_type(request), body or b"{}"))
     return _accepted()
-
-
-_CUT_OFF = (ClientError, OSError, asyncio.IncompleteReadError)
 
 
 def _truncated(environment: Environment) -> web.StreamResponse:
@@ -175,6 +183,10 @@ def _error_type(request: web.BaseRequest) -> str:
 
 def _accepted() -> web.Response:
     return web.Response(status=202, body=_OK, headers={"Content-Type": _JSON})
+
+
+def _no_request(status: HTTPStatus) -> web.Response:
+    return _refusal(status, "InvalidRequest", status.phrase)
 
 
 def _payload_too_large() -> web.Response:

@@ -1,15 +1,34 @@
-"""Functions in a store that forgets, and a registry whose environments are played."""
+"""Functions in a store that forgets, a registry whose environments are played, and the API."""
 
+import asyncio
 import hashlib
+import io
 
+import aiohttp
 import pytest
 import pytest_asyncio
+import structlog
+from yarl import URL
 
 from lambdad.api.call import Call
+from lambdad.api.server import ApiServer
 from lambdad.code.blobs import Blob
 from lambdad.model.errors import ApiError
 from lambdad.model.function import Function, State, UpdateStatus
 from lambdad.store.protocol import AlreadyExists
+
+# What is offered, and nothing else; a new operation is one more line here.
+OFFERED = {
+    "CreateFunction",
+    "DeleteFunction",
+    "GetFunction",
+    "GetFunctionConfiguration",
+    "Invoke",
+    "ListFunctions",
+    "UpdateFunctionCode",
+    "UpdateFunctionConfiguration",
+}
+
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 
@@ -130,7 +149,8 @@ def clock():
 
 @pytest.fixture
 def call():
-    return Call("8f507cfc-0000-4697-b07a-ac58fc914c95", endpoint="http://127.0.0.1:3001")
+    return Call("8f507cfc-0000-4697-b07a-ac58fc914c95", endpoint="http://127.0.0.1:3001",
+                code_path="/lambdad/code/{}.zip".format)  # fmt: skip
 
 
 @pytest.fixture
@@ -143,3 +163,75 @@ def refused():
         return caught.value.code, caught.value.message
 
     return made
+
+
+# --- the API over a real socket ------------------------------------------------------------
+
+
+class Operations:
+    """The fake table: keeps parameters and calls, answers or raises what it is told."""
+
+    def __init__(self):
+        self.asked, self.outcomes = [], {}
+
+    def named(self, name):
+        async def operation(params, call):
+            self.asked.append((name, params, call))
+            outcome = self.outcomes.get(name, {})
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        return operation
+
+
+class OneZip:
+    def __init__(self, path):
+        self.path = path
+
+    def zip_if_there(self, tree):
+        return self.path if tree == "a" * 64 else None
+
+
+@pytest.fixture
+def offered():
+    return OFFERED
+
+
+@pytest.fixture
+def keys():
+    """Who may call; None if nobody has to sign."""
+    return
+
+
+@pytest.fixture
+def operations():
+    return Operations()
+
+
+@pytest_asyncio.fixture
+async def ask(operations, tmp_path, clock, keys):
+    """One request; gives status, headers and body."""
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    archive = tmp_path / "zip"
+    archive.write_bytes(b"PK")
+    names = {name: operations.named(name) for name in OFFERED}
+    places = {"host": "127.0.0.1", "region": REGION}
+    api = ApiServer(names, OneZip(archive), clock, **places, keys=keys)
+    protocol = api.protocol_factory()
+    listening = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    base = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+
+    async def made(method, path, data=None, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = URL(base + path, encoded=True)
+        data = io.BytesIO(data) if isinstance(data, bytes) else data
+        async with session.request(method, url, data=data, headers=headers) as answer:
+            return answer.status, answer.headers, await answer.read()
+
+    made.address = listening.sockets[0].getsockname()
+    async with aiohttp.ClientSession() as session:
+        yield made
+    listening.close()
+    await protocol.shutdown(0.01)
+    structlog.reset_defaults()

@@ -27,7 +27,7 @@ def test_an_address_that_others_reach_is_refused_before_anything_is_done(serve, 
     assert ran.output.splitlines() == [
         (
             f"lambdad: cannot listen on {host}: callers are not authenticated. Use 127.0.0.1, or "
-            "--insecure-no-auth if whoever can reach it may run code here"
+            "--auth sigv4"
         )
     ]
     assert not (tmp_path / "state").exists()
@@ -38,8 +38,8 @@ def test_an_address_of_this_hosts_own_is_allowed(host):
     daemon._refuse_strangers(Settings(host=host))
 
 
-def test_any_address_is_allowed_to_who_says_so():
-    daemon._refuse_strangers(Settings(host="0.0.0.0", insecure_no_auth=True))
+def test_any_address_is_allowed_where_callers_sign():
+    daemon._refuse_strangers(Settings(host="0.0.0.0", auth="sigv4"))
 
 
 def test_a_state_directory_that_others_may_write_to_is_refused(serve, tmp_path):

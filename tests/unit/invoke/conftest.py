@@ -80,7 +80,7 @@ class FakeClock:
 
 
 class FakeCgroup:
-    clone_fd, attach_fds = None, ()
+    clone_fd, oom_fd, attach_fds = None, None, ()
 
     def __init__(self):
         self.killed_for_memory, self.caps, self.grown = 0, [], None
@@ -105,16 +105,17 @@ class FakeSandbox:
     """Keeps what it is asked; the test says through ``owner`` what happens."""
 
     made: list
-    refusal = None
+    refusal = network = disk = None
+    runtime_api = "169.254.100.1:9001"
 
     def __init__(self, name, uid, cgroup, owner):
         self.name, self.uid, self.cgroup, self.owner = name, uid, cgroup, owner
-        self.started, self.kills, self.removed = [], 0, False
+        self.started, self.kills, self.removed, self.frozen = [], 0, False, False
         self.may_go = asyncio.Event()
         self.may_go.set()
         self.made.append(self)
 
-    def request(self, zygote, plan):
+    def request(self, zygote, plan, *, own_network):
         self.zygote = zygote
 
     def become(self, plan, code):
@@ -123,10 +124,18 @@ class FakeSandbox:
         self.plan, self.code = plan, code
 
     def start_process(self, wanted, output):
+        assert not self.frozen, "a frozen init starts nothing"
         self.started.append(wanted)
         self.output = output
 
+    def freeze(self):
+        self.frozen = True
+
+    def thaw(self):
+        self.frozen = False
+
     def kill_all(self):
+        assert not self.frozen, "frozen processes do not die"
         self.kills += 1
 
     async def remove(self, kernel):
@@ -216,12 +225,16 @@ class Stage:
         parts = Parts(
             keeper=self.keeper,
             zygotes=self.zygotes,
-            features=HostFeatures((), "v2"),
+            features=HostFeatures((), root=True, cgroup_version="v2"),
             door=self.door,
             logs=self.logs,
             clock=clock,
             kernel=None,
             code_path=lambda _: code_path,
+            code_root=code_path.parent,
+            networks=None,
+            disks=None,
+            host_network=False,
         )
         self.host = Host(parts, region="eu-west-1", account="123456789012", spares=0)
 

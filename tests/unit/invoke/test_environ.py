@@ -10,7 +10,11 @@ def environment_of(new_function):
     def make(**values):
         function = new_function(**{"runtime": "python3.12", **values})
         return environ.of_runtime(
-            function, version="$LATEST", region="eu-west-1", log_stream="2026/11/21/[$LATEST]0"
+            function,
+            version="$LATEST",
+            region="eu-west-1",
+            log_stream="2026/11/21/[$LATEST]0",
+            runtime_api="169.254.100.1:9001",
         )
 
     return make

@@ -121,6 +121,38 @@ async def test_a_warm_environment_runs_event_after_event_in_one_process(stage, a
     assert len(stage.sandboxes[0].started) == 1
 
 
+async def test_nothing_runs_while_no_event_is_out(stage, answer):
+    environment = await stage.running()
+    [sandbox] = stage.sandboxes
+    answer(environment, b"1")
+    assert not sandbox.frozen  # The runtime has yet to come back.
+    event = environment.next_event()
+    assert sandbox.frozen
+    environment.invoke(stage.invocation("r-2"))
+    assert not sandbox.frozen
+    assert event.result().invocation.request_id == "r-2"
+
+
+async def test_what_is_leased_the_moment_it_is_free_is_not_frozen(stage, answer):
+    environment = await stage.running()
+    stage.holder.freed = lambda freed: freed.invoke(stage.invocation("r-2"))
+    answer(environment, b"1")
+    environment.next_event()
+    assert environment.state is State.INVOKE
+    assert not stage.sandboxes[0].frozen
+
+
+async def test_a_frozen_environment_can_be_reset_and_retired(stage, answer):
+    environment = await stage.running()
+    answer(environment, b"1")
+    environment.next_event()
+    environment.process_exited("runtime", 9)
+    assert environment.state is State.RESET  # FakeSandbox refuses to kill what is frozen.
+    environment.retire()
+    await stage.settle()
+    assert environment.state is State.GONE
+
+
 async def test_a_busy_environment_takes_no_second_event(stage):
     environment = await stage.running()
     with pytest.raises(IllegalTransition):

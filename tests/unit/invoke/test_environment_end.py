@@ -92,6 +92,7 @@ async def test_a_retired_environment_is_not_entered(stage):
     listener = socket.socket()
     environment.entered(listener)
     await asyncio.gather(stage.start, return_exceptions=True)
+    await stage.settle()
     assert environment.state is State.GONE
     assert listener.fileno() == -1
 

@@ -271,6 +271,19 @@ async def test_out_of_memory_is_told_in_the_report_only(stage):
     assert stage.logs.text.endswith("Error Type: Runtime.OutOfMemory\n")
 
 
+async def test_who_lost_a_child_to_the_kernel_does_not_go_on(stage):
+    environment = await stage.running()
+    environment.memory_ran_out()
+    assert environment.state is State.INVOKE  # Nobody has been killed yet.
+    stage.sandboxes[0].cgroup.killed_for_memory = 1
+    environment.memory_ran_out()
+    assert environment.state is State.RESET
+    environment.memory_ran_out()
+    environment.emptied()
+    assert stage.run.answered.exception().error_type == "Runtime.ExitError"
+    assert stage.logs.text.endswith("Error Type: Runtime.OutOfMemory\n")
+
+
 async def test_out_of_memory_is_told_once(stage):
     environment = await stage.running()
     stage.sandboxes[0].cgroup.killed_for_memory = 1

@@ -4,7 +4,6 @@ import pytest
 
 from lambdad.observe import function_log
 from lambdad.observe.function_log import FunctionLogs
-from lambdad.observe.promises import degraded
 
 
 @pytest.fixture
@@ -55,9 +54,3 @@ def test_closing_leaves_no_descriptor(logs):
     logs.close("never opened")
     logs.close_all()
     assert {path.name for path in Path("/proc/self/fd").iterdir()} == before
-
-
-def test_a_promise_that_is_not_kept_has_a_name_and_a_consequence():
-    named = [promise.name for promise in degraded()]
-    assert len(set(named)) == len(named)
-    assert all(promise.consequence for promise in degraded())

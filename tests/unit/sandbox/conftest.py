@@ -37,6 +37,7 @@ def root_spec():
         guest="/srv/guest",
         machinery="/srv/machinery",
         code="/srv/code",
+        resolv_conf="nameserver 192.0.2.53\n",
         uids=(1_879_048_192, 4_096),
         gid=990,
     )

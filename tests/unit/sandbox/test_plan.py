@@ -125,6 +125,13 @@ def test_a_disk_is_attached_when_it_comes_along(sandbox_spec):
     assert steps.Tmpfs not in kinds(planned)
 
 
+def test_names_are_asked_of_whom_the_network_says(features, root_spec):
+    planned = plan.make_root(root_spec, features())
+    written = {step.path: step.content for step in planned if type(step) is steps.WriteFile}
+    [content] = [text for path, text in written.items() if path.endswith("/etc/resolv.conf")]
+    assert content == "nameserver 192.0.2.53\n"
+
+
 # --- networks -----------------------------------------------------------------------------
 
 

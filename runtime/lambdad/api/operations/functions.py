@@ -95,7 +95,7 @@ class FunctionOperations:
             "Configuration": self._shown(function, qualifier),
             "Code": {
                 "RepositoryType": "S3",
-                "Location": f"{call.endpoint}/lambdad/code/{function.tree}.zip",
+                "Location": call.endpoint + call.code_path(function.tree),
             },
         }
         if function.tags:

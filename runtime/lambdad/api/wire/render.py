@@ -31,6 +31,9 @@ _JSON = "application/json"
 # that the model lacks are the caller's fault and say `message`.
 _UNMODELLED: Mapping[str, tuple[int, str]] = {
     "AccessDeniedException": (403, "Message"),
+    "IncompleteSignatureException": (403, "message"),
+    "InvalidSignatureException": (403, "message"),
+    "MissingAuthenticationTokenException": (403, "message"),
     "RequestEntityTooLargeException": (413, "message"),
     "UnknownOperationException": (404, "Message"),
 }
