@@ -46,6 +46,15 @@ def daemon(tmp_path_factory):
     program.stop()
 
 
+@pytest.fixture(autouse=True)
+def kept_here(request):
+    """Skips a test of a promise that the daemon itself says it cannot keep on this host."""
+    if (marker := request.node.get_closest_marker("promise")) is not None:
+        (name,) = marker.args
+        if name in (degraded := request.getfixturevalue("daemon").degraded):
+            pytest.skip(f"{name} is degraded here: {degraded[name]}")
+
+
 @pytest.fixture
 def programs():
     """The daemons of one test."""

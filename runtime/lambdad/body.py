@@ -10,7 +10,7 @@ DISCARDED_BYTES_MAX = 140 * 1024 * 1024
 
 
 class CutOff(Exception):
-    """The client closed before its body was complete, or sent something else."""
+    """The client closed before its body was complete, sent something else, or far too much."""
 
 
 async def read_body(request: web.BaseRequest, bytes_max: int) -> tuple[bytes | None, int]:
@@ -29,6 +29,9 @@ async def read_body(request: web.BaseRequest, bytes_max: int) -> tuple[bytes | N
             if size <= bytes_max:
                 chunks.append(chunk)
             elif size > DISCARDED_BYTES_MAX:
+                # Who sends so much is not waiting for an answer.
+                if request.protocol.transport:
+                    request.protocol.transport.abort()
                 break
             else:
                 chunks.clear()

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -188,17 +189,19 @@ def host_features(state: Path, settings: Settings) -> tuple[cgroup.Keeper, featu
     """
     with contextlib.ExitStack() as undo:
         try:
+            found = features.detect(allow_shared_uid=settings.allow_shared_uid)
+            refuse_if_missing(found)
             keeper = cgroup.keeper(subtree(state), allow_unlimited=settings.allow_unlimited_memory)
             undo.callback(keeper.close)
-            found = features.detect(keeper.version, allow_shared_uid=settings.allow_shared_uid)
-            refuse_if_missing(found)
             swept = keeper.sweep()
+        except cgroup.CannotLimit as error:
+            raise CannotStart(f"{error}. Or ask for less: --allow-unlimited-memory") from error
         except SandboxError as error:
             raise CannotStart(str(error)) from error
         undo.pop_all()
     if swept:
         _log.info("swept cgroups of a daemon that was killed", count=swept)
-    return keeper, found
+    return keeper, replace(found, cgroup_version=keeper.version)
 
 
 @contextlib.contextmanager

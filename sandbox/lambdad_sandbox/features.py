@@ -54,11 +54,11 @@ class HostFeatures:
         return tuple(feature for feature in self.critical if not feature.found)
 
 
-def detect(cgroup_version: str, *, allow_shared_uid: bool = False) -> HostFeatures:
-    """Ask the kernel; the cgroup keeper has been asked before.
+def detect(cgroup_version: str = "none", *, allow_shared_uid: bool = False) -> HostFeatures:
+    """Ask the kernel.
 
     Args:
-        cgroup_version: of the keeper; empty when there is none to be had.
+        cgroup_version: of the keeper of cgroups, who knows.
         allow_shared_uid: whether one who is not root may go on, in a user namespace.
     """
     root = _is_root()
@@ -67,7 +67,6 @@ def detect(cgroup_version: str, *, allow_shared_uid: bool = False) -> HostFeatur
             *(_root() if root or not allow_shared_uid else _user()),
             *_kernel(),
             *_calls(),
-            _cgroups(cgroup_version),
         ),
         root=root,
         cgroup_version=cgroup_version,
@@ -87,7 +86,11 @@ def _status() -> dict[str, str]:
 
 
 def _is_root() -> bool:
-    return os.geteuid() == 0 and bool(int(_status()["CapEff"], 16) >> _CAP_SYS_ADMIN & 1)
+    """Whether this is the host's root, and not one of a user namespace."""
+    with open("/proc/self/uid_map", encoding="ascii") as uid_map:
+        everybody = uid_map.read().split() == ["0", "0", str(2**32 - 1)]
+    able = bool(int(_status()["CapEff"], 16) >> _CAP_SYS_ADMIN & 1)
+    return os.geteuid() == 0 and able and everybody
 
 
 def _root() -> tuple[Feature, ...]:
@@ -182,16 +185,6 @@ def _calls() -> tuple[Feature, ...]:
             "cannot isolate: fewer than 1,024 descriptors are allowed",
             "raise the hard limit (ulimit -Hn)",
         ),
-    )
-
-
-def _cgroups(version: str) -> Feature:
-    return Feature(
-        "cgroup with memory and pids",
-        bool(version),
-        "cannot limit memory and processes: no cgroup hierarchy that may be written",
-        "have memory and pids delegated (systemd-run --user --scope -p Delegate=yes lambdad "
-        "serve), or ask for less: --allow-unlimited-memory",
     )
 
 

@@ -60,6 +60,10 @@ _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "pressure")
 _PROC_MASKED = ("kcore", "keys", "timer_list", "kmsg", "kallsyms", "sched_debug", "key-users",
                 "kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo", "slabinfo")  # fmt: skip
 
+# Objects of System V IPC are nobody's, so a reset would leave them, and their memory: shared
+# memory is to go with the last process that has it attached, and queues are to be few.
+_KNOBS = (("kernel/shm_rmid_forced", "1"), ("kernel/msgmni", "32"))
+
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9))
 
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
@@ -116,6 +120,7 @@ def make_blank(spec: BlankSpec, features: HostFeatures) -> tuple[Step, ...]:
         Proc(
             tuple(name for name in _PROC_READ_ONLY if name in present),
             tuple(name for name in _PROC_MASKED if name in present),
+            _KNOBS,
             instead=not features.root,
         ),
         Hostname("localhost"),

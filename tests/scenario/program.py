@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import select
 import signal
@@ -18,7 +19,8 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import boto3
@@ -36,7 +38,16 @@ STOP_S_MAX = 15 * PATIENCE
 
 OWN_RUNTIME = f"python3.{sys.version_info.minor}"
 WHOLE_CPU_MB = 1_769  # one processor: a test that is not about shares does not wait for one
-KEPT = {"code", "lambdad.sqlite", "lambdad.sqlite-shm", "lambdad.sqlite-wal", "lock", "logs"}
+UNLIMITED = "--allow-unlimited-memory"
+KEPT = {
+    "code",
+    "credentials",
+    "lambdad.sqlite",
+    "lambdad.sqlite-shm",
+    "lambdad.sqlite-wal",
+    "lock",
+    "logs",
+}
 
 
 Code = str | bytes | Path | Mapping[str, str | bytes]
@@ -68,6 +79,7 @@ class Program:
         self.state_dir = state_dir
         self.stderr_path = state_dir.with_name(f"{state_dir.name}.stderr")
         self._stderr_before = self.stderr_path.stat().st_size if self.stderr_path.exists() else 0
+        flags = (*flags_of_this_level(), *flags)
         command = [LAMBDAD, "serve", "-v", "--port", "0", "--state-dir", state_dir, *flags]
         with self.stderr_path.open("ab") as stderr:
             self.process = subprocess.Popen(
@@ -80,7 +92,8 @@ class Program:
             self._reap()
             raise
         self.client = client_of(self.url)
-        assert self.cgroups(), "the daemon has no cgroup subtree where one is expected"
+        if UNLIMITED not in flags:
+            assert self.cgroups(), "the daemon has no cgroup subtree where one is expected"
 
     def _ready_url(self) -> str:
         ready, _, _ = select.select([self.process.stdout], [], [], START_S_MAX)
@@ -92,6 +105,11 @@ class Program:
     def said(self) -> str:
         """What it wrote to standard error."""
         return self.stderr_path.read_bytes()[self._stderr_before :].decode(errors="replace")
+
+    @property
+    def degraded(self) -> dict[str, str]:
+        """The promises that it said at its start it does not keep here in full, and why."""
+        return dict(re.findall(r"^lambdad: (\S+) DEGRADED: (.*)$", self.said(), re.MULTILINE))
 
     # --- its end ----------------------------------------------------------------------
 
@@ -119,12 +137,16 @@ class Program:
         for trouble in ("Traceback", "was destroyed but it is pending", "never awaited"):
             assert trouble not in self.said(), self.said()
 
-    def kill(self) -> None:
-        """SIGKILL, with no warning; every process that came of it must end all the same."""
+    def kill(self) -> list[int]:
+        """SIGKILL, with no warning; for ``wait_until_ended``, every process that came of it.
+
+        They end by themselves, but for those that are frozen on version 1 of cgroups: these end
+        when the next daemon on this state sweeps.
+        """
         before = watch(self.descendants())
         self.process.kill()
         self._reap()
-        wait_until_ended(before)
+        return before
 
     def _reap(self) -> None:
         self.process.wait(STOP_S_MAX)
@@ -145,11 +167,9 @@ class Program:
         return [init for init in inits if init.children()]
 
     def cgroups(self) -> list[Path]:
-        """Its subtree, in each hierarchy."""
+        """Its subtree, in each hierarchy; none where it has no cgroups."""
         digest = hashlib.sha256(str(self.state_dir.resolve()).encode()).hexdigest()
-        mounted = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-        tops = [Path(fields[1]) for fields in mounted if fields[2] in {"cgroup", "cgroup2"}]
-        subtrees = [top / f"lambdad-{digest[:12]}" for top in tops]
+        subtrees = [above / f"lambdad-{digest[:12]}" for above in cgroups_of_ours()]
         return [subtree for subtree in subtrees if subtree.exists()]
 
     def leaves(self) -> list[Path]:
@@ -208,14 +228,39 @@ class Program:
             time.sleep(0.005)
 
 
-def client_of(url: str, **more: Any) -> Any:
-    """AWS's client, which never asks twice."""
+def flags_of_this_level() -> list[str]:
+    """What an operator has to type here, so that the daemon runs with less than root has."""
+    flags = ["--allow-shared-uid"] if os.geteuid() != 0 else []
+    return [*flags, UNLIMITED] if doctor().get("level", {}).get("cgroups") == "none" else flags
+
+
+@cache
+def doctor() -> dict[str, Any]:
+    """What ``lambdad doctor --json`` says of this host and user; nothing from one without it."""
+    command = [LAMBDAD, "doctor", "--json"]
+    ran = subprocess.run(command, capture_output=True, timeout=START_S_MAX, check=False)
+    report: dict[str, Any] = json.loads(ran.stdout) if ran.stdout.startswith(b"{") else {}
+    return report
+
+
+def cgroups_of_ours() -> list[Path]:
+    """The cgroups that we are in and those above, in each hierarchy: see cgroups(7)."""
+    mounted = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    tops = [Path(fields[1]) for fields in mounted if fields[2] in {"cgroup", "cgroup2"}]
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    own = [PurePosixPath(line.split(":", 2)[2]) for line in lines]
+    ways = {way.relative_to("/") for path in own for way in (path, *path.parents)}
+    return [top / way for top in tops for way in sorted(ways | {PurePosixPath()})]
+
+
+def client_of(url: str, key: str = "any", **more: Any) -> Any:
+    """AWS's client, which never asks twice; ``key`` is the key's id and its secret."""
     return boto3.client(
         "lambda",
         endpoint_url=url,
         region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
+        aws_access_key_id=key,
+        aws_secret_access_key=key,
         config=Config(
             retries={"total_max_attempts": 1},
             max_pool_connections=64,

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from scenario.program import LAMBDAD, PATIENCE, Program
+from scenario.program import LAMBDAD, PATIENCE, Program, wait_until_ended
 
 pytestmark = [pytest.mark.root, pytest.mark.cgroup]
 
@@ -73,11 +73,12 @@ def test_a_killed_daemon_takes_its_processes_along_and_the_next_one_sweeps(start
     own.invoke(idle, "quick")
     with ThreadPoolExecutor(2) as callers:
         calls = busy(own, name, callers, 2)
-        own.kill()
+        ends = own.kill()
         assert [isinstance(call.result(), Exception) for call in calls] == [True, True]
     left = own.leaves()
     assert left
     again = start()
+    wait_until_ended(ends)
     assert [leaf for leaf in left if leaf.exists()] == []
     assert again.mounts() == []
     assert again.invoke(name, "quick").error is None

@@ -84,10 +84,9 @@ def _level(settings: Settings) -> dict[str, Any]:
 
 
 def _features(settings: Settings) -> list[dict[str, Any]]:
-    from lambdad_sandbox import cgroup, features
+    from lambdad_sandbox import features
 
-    version = cgroup.detect().version or ("none" if settings.allow_unlimited_memory else "")
-    found = features.detect(version, allow_shared_uid=settings.allow_shared_uid)
+    found = features.detect(allow_shared_uid=settings.allow_shared_uid)
     return [asdict(feature) for feature in found.critical]
 
 

@@ -13,11 +13,11 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from errno import ENOENT
-from typing import Protocol
 
 import structlog
 
 from lambdad.invoke import environ, report, runtime_state
+from lambdad.invoke.holder import Holder
 from lambdad.invoke.host import Host
 from lambdad.invoke.init_credit import InitCredit
 from lambdad.invoke.invocation import Delivery, Invocation, Run
@@ -39,22 +39,6 @@ EMPTYING_S_MAX = 2.0
 LAST_WORDS_S_MAX = 0.1
 _RUNTIME = "runtime"
 _ALIVE = frozenset({State.INIT, State.IDLE, State.INVOKE})
-
-
-class Holder(Protocol):
-    """Who holds an environment."""
-
-    def freed(self, environment: Environment) -> None:
-        """It can be leased."""
-
-    def answered(self, environment: Environment) -> None:
-        """Its invoker has the payload; the runtime is about to come back."""
-
-    def withdrawn(self, environment: Environment) -> None:
-        """It cannot be leased any more, if it ever could."""
-
-    def gone(self, environment: Environment) -> None:
-        """Nothing of it is left."""
 
 
 class Environment:
@@ -249,13 +233,18 @@ class Environment:
         self.runtime_state = runtime_state.after(self.runtime_state, Call.SENT)
         return self._run
 
-    def init_error(self, error: FunctionError) -> None:
-        """``POST /runtime/init/error``.
+    def begin_init_error(self) -> None:
+        """``POST /runtime/init/error`` begins to arrive: check it before its body is read.
 
         Raises:
             Refused: init is over.
         """
         self.runtime_state = runtime_state.after(self.runtime_state, Call.INIT_ERROR)
+
+    def init_error(self, error: FunctionError) -> None:
+        """The body of an init error has been read."""
+        if self.runtime_state is not RuntimeState.INIT_ERROR:
+            return  # The runtime was reset meanwhile.
         self._init_error = error
         self._loop.call_later(LAST_WORDS_S_MAX, self._last_words_over, error)
 
@@ -388,13 +377,17 @@ class Environment:
             self._output.drain()
         if self._init_error is not None:
             error_type = self._init_error.error_type
-        shown = "Runtime.OutOfMemory" if self._oom_killed() else error_type
+        out_of_memory = self._oom_killed()
+        shown = "Runtime.OutOfMemory" if out_of_memory else error_type
         self._oom_kills = self._sandbox.cgroup.oom_kills()
         if self.state is State.INIT:
             self._init_failed("error", shown)
         elif self.state is State.INVOKE:
             self._run_failed(error_type, shown, text)
-            self._reset()
+            if out_of_memory and self._sandbox.disk is None:
+                self.retire()  # Files in /tmp may be what has filled it, and would stay.
+            else:
+                self._reset()
         elif self.state is State.IDLE:
             self._holder.withdrawn(self)
             self._reset()

@@ -36,6 +36,7 @@ TERMS = Terms(
     idle_s=math.inf,  # A runtime keeps its connection for hours.
 )
 
+_SMALL_EVENT_BYTES = 64 * 1024
 _OK = b'{"status":"OK"}\n'
 _PREFIX = "/2018-06-01/"
 _NEXT = _PREFIX + "runtime/invocation/next"
@@ -64,7 +65,9 @@ class RuntimeApi:
 
     async def open(self, environment: Environment, listener: Any) -> Callable[[], Awaitable[None]]:
         """Serve on the listener until the returned function is called."""
-        server = Door(partial(_answer, environment), _no_request, self._terms, self._sweep)
+        server = Door(
+            partial(_answer, environment, asyncio.Lock()), _no_request, self._terms, self._sweep
+        )
         listening = await asyncio.get_running_loop().create_server(server, sock=listener)
 
         async def close() -> None:
@@ -74,11 +77,13 @@ class RuntimeApi:
         return close
 
 
-async def _answer(environment: Environment, request: web.BaseRequest) -> web.StreamResponse:
+async def _answer(
+    environment: Environment, turn: asyncio.Lock, request: web.BaseRequest
+) -> web.StreamResponse:
     path = request.path
     try:
         if path == _NEXT:
-            return await _only("GET", request, _next, environment)
+            return await _only("GET", request, _next, environment, turn)
         if (found := _ANSWER.fullmatch(path)) is not None:
             answer = _response if found[2] == "response" else _error
             return await _only("POST", request, answer, environment, found[1])
@@ -106,9 +111,21 @@ async def _pong(_: web.BaseRequest) -> web.StreamResponse:
     return web.Response(text="pong")
 
 
-async def _next(_: web.BaseRequest, environment: Environment) -> web.StreamResponse:
+async def _next(
+    request: web.BaseRequest, environment: Environment, turn: asyncio.Lock
+) -> web.StreamResponse:
     delivery = await environment.next_event()
-    return web.Response(body=delivery.invocation.payload, headers=_event_headers(delivery))
+    payload = delivery.invocation.payload
+    response = web.Response(body=payload, headers=_event_headers(delivery))
+    if len(payload) > _SMALL_EVENT_BYTES:
+        # Who asks on many connections and reads none has one copy of it waiting here, not many.
+        try:
+            async with turn:
+                await response.prepare(request)
+                await response.write_eof()
+        except ConnectionError as error:
+            raise CutOff from error
+    return response
 
 
 def _event_headers(delivery: Delivery) -> dict[str, str]:
@@ -160,6 +177,7 @@ async def _error(
 
 
 async def _init_error(request: web.BaseRequest, environment: Environment) -> web.StreamResponse:
+    environment.begin_init_error()
     body, _ = await read_body(request, limits.response_bytes_max)
     environment.init_error(FunctionError(_error_type(request), body or b"{}"))
     return _accepted()

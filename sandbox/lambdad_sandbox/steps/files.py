@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 
 from lambdad_sandbox import syscalls
-from lambdad_sandbox.steps.step import Descriptors, Step
+from lambdad_sandbox.steps.step import Descriptors, Step, write_existing
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,13 @@ class Proc(Step):
     """A fresh procfs of this pid namespace, its knobs read-only, its secrets masked.
 
     Attributes:
+        knobs: of namespaces of one's own, below ``/proc/sys``, set while that can be.
         instead: another one is mounted there and has to go.
     """
 
     read_only: tuple[str, ...]
     masked: tuple[str, ...]
+    knobs: tuple[tuple[str, str], ...]
     instead: bool = False
 
     def apply(self, at_hand: Descriptors) -> None:
@@ -113,6 +115,8 @@ class Proc(Step):
             syscalls.mount("/mnt", "/proc", None, syscalls.MS_MOVE)
         else:
             syscalls.mount("proc", "/proc", "proc", flags)
+        for name, value in self.knobs:
+            write_existing("/proc/sys/" + name, value)
         for name in self.read_only:
             path = "/proc/" + name
             syscalls.mount(path, path, None, syscalls.MS_BIND)

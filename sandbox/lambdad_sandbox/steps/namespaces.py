@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 
 from lambdad_sandbox import syscalls
-from lambdad_sandbox.steps.step import Descriptors, Step
+from lambdad_sandbox.steps.step import Descriptors, Step, write_existing
 
 _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8914, 0x8916, 0x891C
 _IFF_UP_RUNNING = 0x1 | 0x40
@@ -29,9 +29,9 @@ class NewUserNamespace(Step):
     def apply(self, at_hand: Descriptors) -> None:
         outside = (os.geteuid(), os.getegid())
         syscalls.unshare(syscalls.CLONE_NEWUSER)
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{self.uid} {outside[0]} 1")
-        _write("/proc/self/gid_map", f"{self.gid} {outside[1]} 1")
+        write_existing("/proc/self/setgroups", "deny")
+        write_existing("/proc/self/uid_map", f"{self.uid} {outside[0]} 1")
+        write_existing("/proc/self/gid_map", f"{self.gid} {outside[1]} 1")
         assert os.getresuid() == (self.uid,) * 3
         assert os.getresgid() == (self.gid,) * 3
 
@@ -154,12 +154,3 @@ class NewSession(Step):
 
     def describe(self) -> str:
         return "leave the session and its terminal"
-
-
-def _write(path: str, text: str) -> None:
-    """Write to a file of the kernel's that is there already."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 Descriptors = dict[str, int]
@@ -17,3 +18,12 @@ class Step:
     def describe(self) -> str:
         """The step in words, as it stands in logs and behind "cannot"."""
         raise NotImplementedError
+
+
+def write_existing(path: str, text: str) -> None:
+    """Write to a file of the kernel's that is there already."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)

@@ -36,6 +36,9 @@ class Environment:
     def answer_error(self, error):
         self._done.append(("error", error.error_type))
 
+    def begin_init_error(self):
+        pass
+
     def init_error(self, error):
         self._done.append(("init error", error.error_type))
 

@@ -105,7 +105,8 @@ class FakeSandbox:
     """Keeps what it is asked; the test says through ``owner`` what happens."""
 
     made: list
-    refusal = network = disk = None
+    refusal = network = None
+    disk = "a disk"
     runtime_api = "169.254.100.1:9001"
 
     def __init__(self, name, uid, cgroup, owner):

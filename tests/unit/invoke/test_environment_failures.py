@@ -181,6 +181,7 @@ async def test_a_posted_init_error_is_what_the_invoker_gets(stage):
     environment = await stage.needing_init()
     run = environment.invoke(stage.invocation("r-2"))
     posted = FunctionError("Runtime.ImportModuleError", b'{"errorType":"X"}')
+    environment.begin_init_error()
     environment.init_error(posted)
     environment.process_exited("runtime", 1 << 8)
     assert environment.state is State.RESET
@@ -191,6 +192,7 @@ async def test_a_posted_init_error_is_what_the_invoker_gets(stage):
 
 async def test_a_posted_init_error_ends_init_even_if_the_runtime_stays(stage):
     environment = await stage.in_init()
+    environment.begin_init_error()
     environment.init_error(FunctionError("Runtime.Unknown", b"{}"))
     assert environment.state is State.INIT
     stage.clock.advance(0.1)
@@ -200,18 +202,19 @@ async def test_a_posted_init_error_ends_init_even_if_the_runtime_stays(stage):
 
 async def test_after_an_init_error_the_runtime_may_say_nothing_more(stage):
     environment = await stage.in_init()
+    environment.begin_init_error()
     environment.init_error(FunctionError("Runtime.Unknown", b"{}"))
     with pytest.raises(Refused) as caught:
         environment.next_event()
     assert caught.value.message.startswith("State transition from InitError to Ready failed")
     with pytest.raises(Refused):
-        environment.init_error(FunctionError("Runtime.Unknown", b"{}"))
+        environment.begin_init_error()
 
 
 async def test_an_init_error_after_init_is_refused(stage):
     environment = await stage.idle()
     with pytest.raises(Refused) as caught:
-        environment.init_error(FunctionError("Runtime.Unknown", b"{}"))
+        environment.begin_init_error()
     assert caught.value.status == 403
     assert environment.state is State.IDLE
 
@@ -282,6 +285,15 @@ async def test_who_lost_a_child_to_the_kernel_does_not_go_on(stage):
     environment.emptied()
     assert stage.run.answered.exception().error_type == "Runtime.ExitError"
     assert stage.logs.text.endswith("Error Type: Runtime.OutOfMemory\n")
+
+
+async def test_where_tmp_is_memory_it_goes_with_who_has_filled_it(stage):
+    environment = await stage.running()
+    stage.sandboxes[0].disk = None
+    stage.sandboxes[0].cgroup.killed_for_memory = 1
+    environment.process_exited("runtime", 9)
+    assert environment.state is State.SHUTDOWN
+    assert stage.run.answered.exception().error_type == "Runtime.ExitError"
 
 
 async def test_out_of_memory_is_told_once(stage):

@@ -87,6 +87,7 @@ class History:
             elif state in (RuntimeState.RESPONSE, RuntimeState.ERROR_RESPONSE):
                 env.answer(b"null")
             elif state is RuntimeState.STARTED and self.dice.random() < 0.2:
+                env.begin_init_error()
                 env.init_error(FunctionError("Runtime.Unknown", b"{}"))
             else:
                 env.next_event()

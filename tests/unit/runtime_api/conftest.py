@@ -54,6 +54,9 @@ class FakeEnvironment:
     def answer_error(self, error):
         self._tell("error", error.error_type, error.payload)
 
+    def begin_init_error(self):
+        self._tell("begin init error")
+
     def init_error(self, error):
         self._tell("init error", error.error_type, error.payload)
 

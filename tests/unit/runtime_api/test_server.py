@@ -113,7 +113,10 @@ async def test_of_an_error_type_only_the_known_form_is_kept(ask, environment, pa
 async def test_an_init_error_is_passed_on_verbatim(ask, environment):
     answer = await ask("POST", INIT_ERROR, b'{"errorType":"X"}')
     assert (answer.status, answer.body) == (202, OK)
-    assert environment.told == [("init error", "Runtime.Unknown", b'{"errorType":"X"}')]
+    assert environment.told == [
+        ("begin init error",),
+        ("init error", "Runtime.Unknown", b'{"errorType":"X"}'),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ SPECIAL = {"Rlimits": steps.Rlimits((("CORE", 0, 0), ("STACK", 8_388_608, -1)))}
 
 
 def all_kinds():
-    return sorted(steps.Step.__subclasses__(), key=lambda kind: kind.__name__)
+    return sorted(steps._KINDS.values(), key=lambda kind: kind.__name__)
 
 
 def sample(kind):
