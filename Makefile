@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test check lint types bench image clean
+.PHONY: demo test check lint types bench soak image clean
 
 demo: .venv/demo.stamp  ## deploy the examples, invoke them cold and warm, show what happened
 	$(BIN)/python examples/demo.py
@@ -24,6 +24,10 @@ types: .venv/dev.stamp
 
 bench: .venv/demo.stamp  ## cold and warm starts beside their references, as ratios
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m benchmarks
+
+soak: .venv/dev.stamp  ## the long runs: cycles, kills, bombs; prints what it counted
+	LAMBDAD_SOAK_CYCLES=$${CYCLES:-10000} LAMBDAD_SOAK_KILLS=$${KILLS:-50} \
+		$(BIN)/python -m pytest -s tests/soak
 
 image:  ## a container image, by docker or podman
 	$${DOCKER:-docker} build --tag lambdad .

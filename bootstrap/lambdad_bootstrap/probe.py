@@ -31,7 +31,8 @@ def _call(name: str, *arguments: object) -> None:
 
 def _read(path: str) -> None:
     with open(path, "rb") as file:
-        file.read(1)
+        if not file.read(1):  # What is masked is there, and empty.
+            raise OSError
 
 
 def _write(path: str) -> None:

@@ -9,9 +9,11 @@ import asyncio
 import resource
 import socket
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -77,57 +79,22 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
     ground.keep_to_oneself()
     async with AsyncExitStack() as stack:
         state = stack.enter_context(ground.state_dir(settings.state_dir))
-        keeper, found = ground.host_features(state, settings)
-        stack.callback(keeper.close)
-        kernel = stack.enter_context(ThreadPoolExecutor(1, "kernel"))
-        if keeper.version == "none":
-            await stack.enter_async_context(ground.watched(keeper, kernel))
         disk = stack.enter_context(ThreadPoolExecutor(2, "disk"))
-        logs = FunctionLogs(state / "logs")
-        stack.callback(logs.close_all)
+        blobs, clock = Blobs(state / "code"), SystemClock()
         store: Store = SqliteStore(state / "lambdad.sqlite")
         try:
             await store.start()
         except PlatformFault as fault:
             raise CannotStart(str(fault)) from fault
         stack.push_async_callback(store.stop)
-        blobs = Blobs(state / "code")
-        networks, resolv_conf = await stack.enter_async_context(
-            ground.networks(state, settings, found)
-        )
-        payload = stack.enter_context(ground.payload(state))
-        zygotes = Zygotes(payload, found, own_interpreter(), resolv_conf)
-        stack.push_async_callback(zygotes.stop)
-        disks, no_disk = await stack.enter_async_context(ground.disks(state, settings.spares))
-        clock = SystemClock()
-        parts = Parts(
-            keeper=keeper,
-            zygotes=zygotes,
-            features=found,
-            door=RuntimeApi(),
-            logs=logs,
-            clock=clock,
-            kernel=kernel,
-            code_path=blobs.path,
-            code_root=state / "code",
-            networks=networks,
-            disks=disks,
-            host_network=settings.network == "host",
-        )
         place = {"region": settings.region, "account": settings.account}
+        parts, facts = await _parts(stack, state, settings, blobs, disk)
         host = Host(parts, **place, spares=settings.spares)
-        await ground.prove(host, state, found)
+        await ground.prove(host, state, parts.features)
         registry = Registry(store, host, Account(settings.concurrency), settings.idle_s)
         await registry.start()
         stack.push_async_callback(registry.stop)
         await asyncio.get_running_loop().run_in_executor(disk, blobs.sweep, registry.trees())
-        facts = Facts(
-            root=found.root,
-            controllers=keeper.controllers,
-            network=settings.network,
-            no_disk=no_disk,
-            auth=settings.auth,
-        )
         yield Daemon(
             degraded(facts),
             registry,
@@ -137,6 +104,55 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
                 **table(InvokeOperations(registry, clock, **place)),
             },
         )
+
+
+async def _parts(
+    stack: AsyncExitStack, state: Path, settings: Settings, blobs: Blobs, disk: Executor
+) -> tuple[Parts, Facts]:
+    """What environments are made with, as this host has it to give.
+
+    Raises:
+        CannotStart: it has not.
+    """
+    keeper, found = ground.host_features(state, settings)
+    stack.callback(keeper.close)
+    kernel = stack.enter_context(ThreadPoolExecutor(1, "kernel"))
+    if keeper.version == "none":
+        await stack.enter_async_context(ground.watched(keeper, kernel))
+    logs = FunctionLogs(state / "logs")
+    stack.callback(logs.close_all)
+    networks, resolv_conf = await stack.enter_async_context(ground.networks(state, settings, found))
+    payload = stack.enter_context(ground.payload(state))
+    first_uid = stack.enter_context(ground.uids(state))
+    zygotes = Zygotes(
+        payload, found, own_interpreter(), resolv_conf=resolv_conf, first_uid=first_uid
+    )
+    stack.push_async_callback(zygotes.stop)
+    disks, no_disk = await stack.enter_async_context(ground.disks(state, settings.spares))
+    parts = Parts(
+        keeper=keeper,
+        zygotes=zygotes,
+        features=found,
+        door=RuntimeApi(),
+        logs=logs,
+        clock=SystemClock(),
+        kernel=kernel,
+        code_path=blobs.path,
+        code_root=payload.code,
+        forget_code=partial(_forget_code, blobs, disk),
+        networks=networks,
+        disks=disks,
+        host_network=settings.network == "host",
+        first_uid=first_uid,
+    )
+    facts = Facts(
+        root=found.root,
+        controllers=keeper.controllers,
+        network=settings.network,
+        no_disk=no_disk,
+        auth=settings.auth,
+    )
+    return parts, facts
 
 
 @asynccontextmanager
@@ -172,6 +188,13 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, Mapping[str, s
             server.close()
             protocol.pre_shutdown()  # Idle connections have nothing to wait for.
             await protocol.shutdown(DRAIN_S_MAX)
+
+
+async def _forget_code(blobs: Blobs, disk: Executor, tree: str) -> None:
+    try:
+        await asyncio.get_running_loop().run_in_executor(disk, blobs.discard, tree)
+    except OSError as error:
+        _log.warning("cannot remove code", tree=tree, reason=str(error))
 
 
 def _url(listening: socket.socket) -> str:

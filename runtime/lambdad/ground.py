@@ -13,6 +13,7 @@ import hashlib
 import os
 import resource
 import shutil
+import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -173,12 +174,39 @@ def state_dir(path: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CannotStart(f"cannot use {path}: another lambdad is running on it") from None
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield path
 
 
 def subtree(state: Path) -> str:
     """What marks everything on the host that is this daemon's."""
     return "lambdad-" + hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def uids(state: Path) -> Iterator[int]:
+    """The first of a range of user ids that no other daemon of this host uses meanwhile.
+
+    A range is claimed by an abstract socket, see unix(7), which goes with whoever has it.
+
+    Raises:
+        CannotStart: all ranges are claimed.
+    """
+    first, size = limits.environment_uid_first, limits.environments_max
+    ranges = (limits.environment_uid_last + 1 - first) // size
+    wish = int(subtree(state).rpartition("-")[2], 16)
+    for number in ((wish + more) % ranges for more in range(ranges)):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0lambdad-uids-{number}")
+        except OSError:
+            claim.close()
+            continue
+        with claim:
+            yield first + number * size
+            return
+    raise CannotStart("cannot run environments: other daemons have claimed all user ids")
 
 
 def host_features(state: Path, settings: Settings) -> tuple[cgroup.Keeper, features.HostFeatures]:

@@ -108,9 +108,15 @@ class Init:
             raise UnexpectedMessage("StartProcess or KillAll", message)
 
     def _start(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
-        if wanted.command:
-            self._execute(wanted, descriptors)
-            return
+        try:
+            if wanted.command:
+                self._execute(wanted, descriptors)
+            else:
+                self._fork(wanted, descriptors)
+        except OSError as error:  # No process is to be had.
+            self._say(ProcessStarted(wanted.name, error.errno or errno.EAGAIN))
+
+    def _fork(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
         pid = syscalls.fork()
         if pid == 0:
             self._become(wanted, descriptors)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -88,21 +89,25 @@ def as_user(*command):
 
 
 @pytest.fixture
-def ordinary(tmp_path):
+def folder_for_all():
+    """A folder that every user may write to; pytest's own are for the one who runs it."""
+    with tempfile.TemporaryDirectory(prefix="lambdad-") as folder:
+        Path(folder).chmod(0o777)
+        yield folder
+
+
+@pytest.fixture
+def ordinary(folder_for_all):
     """Runs lambdad as an ordinary user; ``first`` is a shell's preparation, as root."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to become somebody else")
     found = python_for_all() or pytest.skip("there is no Python that every user may run")
     python, environ = found
-    tmp_path.chmod(0o777)
-    for above in tmp_path.parents[:3]:
-        above.chmod(0o755)
-    state = tmp_path / "state"
 
     def run(*arguments, first="true"):
         command = as_user("/usr/bin/env", python, "-c", MAIN, *arguments)
         prepared = ("unshare", "-m", "sh", "-c", f'{first} && exec "$@"', "sh", *command)
-        more = {"TMPDIR": str(tmp_path), "LAMBDAD_STATE_DIR": str(state)}
+        more = {"TMPDIR": folder_for_all, "LAMBDAD_STATE_DIR": f"{folder_for_all}/state"}
         return ran(*prepared, env=environ | more)
 
     return run

@@ -19,6 +19,8 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,8 @@ class Blobs:
 
     def __init__(self, root: Path) -> None:
         self._root, self._staging = root, root / "staging"
+        self._held: Counter[str] = Counter()
+        self._lock = threading.Lock()
         for directory in (root, self._staging):
             directory.mkdir(mode=0o700, exist_ok=True)
 
@@ -75,6 +79,8 @@ class Blobs:
     def add(self, zip_bytes: bytes) -> Blob:
         """Keep a zip and its tree. After this returns they survive a loss of power.
 
+        They are held: whoever has noted who uses them calls ``release``.
+
         Raises:
             BadArchive, ArchiveTooLarge, PlatformFault: see ``lambdad.code.unpacking.unpack``;
                 nothing is kept.
@@ -82,11 +88,42 @@ class Blobs:
         """
         digest = hashlib.sha256(zip_bytes)
         blob = Blob(digest.hexdigest(), base64.b64encode(digest.digest()).decode(), len(zip_bytes))
-        if not (self._root / blob.tree).exists():
-            self._make(blob.tree, zip_bytes)
-        # Also for what was there already: another thread may have put it there just now.
-        _sync(self._root)
+        with self._lock:
+            self._held[blob.tree] += 1
+        try:
+            if not (self._root / blob.tree).exists():
+                self._make(blob.tree, zip_bytes)
+            # Also for what was there already: another thread may have put it there just now.
+            _sync(self._root)
+        except BaseException:
+            self.release(blob.tree)
+            raise
         return blob
+
+    def release(self, tree: str) -> None:
+        """What was added is noted where it is used, or is not needed."""
+        with self._lock:
+            self._held[tree] -= 1
+            if not self._held[tree]:
+                del self._held[tree]
+
+    def discard(self, tree: str) -> None:
+        """Remove a tree that nobody uses any more, unless it is being added again.
+
+        Raises:
+            OSError: it cannot be removed; the next start tries again.
+        """
+        with self._lock:
+            if self._held[tree] or not (self._root / tree).exists():
+                return
+            away = self._set_aside(tree)
+        remove(away)
+
+    def _set_aside(self, tree: str) -> Path:
+        """It disappears from its place at once, never file by file."""
+        away = Path(tempfile.mkdtemp(dir=self._staging))
+        (self._root / tree).rename(away / tree)
+        return away
 
     def _make(self, tree: str, zip_bytes: bytes) -> None:
         """Fill a directory aside and put it in its place, unless another thread was quicker."""
@@ -114,8 +151,7 @@ class Blobs:
             if _DIGEST.fullmatch(name) and name not in keep
         )
         for name in swept:
-            # It disappears from its place at once, never file by file.
-            (self._root / name).rename(Path(tempfile.mkdtemp(dir=self._staging)) / name)
+            self._set_aside(name)
         for leftover in self._staging.iterdir():
             remove(leftover)
         return tuple(swept)

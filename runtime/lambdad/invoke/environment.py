@@ -277,7 +277,7 @@ class Environment:
         if errno == ENOENT and not self._host.has_bootstrap(self.function):
             text = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
         else:
-            text = f"fork/exec {command[0]}: {os.strerror(errno).lower()}"
+            text = f"fork/exec {' '.join(command[:1])}: {os.strerror(errno).lower()}"
         self._runtime_failed("Runtime.InvalidEntrypoint", text)
 
     def process_exited(self, name: str, status: int) -> None:

@@ -47,14 +47,16 @@ class Logs(Protocol):
     def close(self, function: str) -> None:
         """Nothing of this function runs; what comes later opens it again."""
 
+    def remove(self, function: str) -> None:
+        """The function is no more."""
+
 
 class Uids:
     """User ids for environments: each has one of its own, and the one given back last comes
     last, so that a file left behind is nobody's.
     """
 
-    def __init__(self) -> None:
-        first = limits.environment_uid_first
+    def __init__(self, first: int) -> None:
         self._free = deque(range(first, first + limits.environments_max))
 
     def take(self) -> int:
@@ -99,6 +101,7 @@ class Parts:
         networks: None where each clone has its own, or has the host's.
         disks: None where ``/tmp`` is in memory.
         host_network: whether environments share the host's network.
+        first_uid: of as many user ids as there can be environments.
     """
 
     keeper: Keeper
@@ -110,9 +113,11 @@ class Parts:
     kernel: Executor
     code_path: Callable[[str], Path]
     code_root: Path
+    forget_code: Callable[[str], Awaitable[None]]
     networks: Networks | None
     disks: Disks | None
     host_network: bool
+    first_uid: int
 
 
 def _memory_bytes(memory_mb: int) -> int:
@@ -133,7 +138,8 @@ class Host:
     def __init__(self, parts: Parts, *, region: str, account: str, spares: int) -> None:
         self._parts, self.region, self.account = parts, region, account
         self.door, self.logs, self.clock = parts.door, parts.logs, parts.clock
-        self._uids = Uids()
+        self.forget_code = parts.forget_code
+        self._uids = Uids(parts.first_uid)
         network = "host" if parts.host_network else "own" if parts.networks is None else "joined"
         self._blank = BlankSpec(
             listen=(limits.runtime_api_host, limits.runtime_api_port),

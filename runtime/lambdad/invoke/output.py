@@ -12,6 +12,7 @@ from collections.abc import Callable
 from lambdad.model import limits
 
 _READ_BYTES, _READS_MAX = 64 * 1024, 16
+_MUCH_BYTES, _REST_S = 16 * 1024, 0.002
 
 
 class Output:
@@ -27,7 +28,8 @@ class Output:
         self._read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_end, False)
         self._partial = b""
-        self._loop.add_reader(self._read_end, self._read)
+        self._rest: asyncio.TimerHandle | None = None
+        self._listen()
 
     def drain(self) -> None:
         """Take what has been written so far, so that it stands before what is logged next.
@@ -47,9 +49,20 @@ class Output:
 
     def close(self) -> None:
         self.flush()
+        if self._rest is not None:
+            self._rest.cancel()
         self._loop.remove_reader(self._read_end)
         os.close(self._read_end)
         os.close(self.write_end)
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self._read_end, self._hear)
+
+    def _hear(self) -> None:
+        """Who writes without end is read in turns, so that others have theirs."""
+        if self._read() >= _MUCH_BYTES:
+            self._loop.remove_reader(self._read_end)
+            self._rest = self._loop.call_later(_REST_S, self._listen)
 
     def _read(self) -> int:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from lambdad.invoke import pool_policy
 from lambdad.invoke.environment import Environment
@@ -28,11 +29,19 @@ class Pool:
         host: what they are made with.
         account: shared with every other pool.
         idle_s: how long an environment is kept without work.
+        emptied: told once, when it is retired and nothing of it is left.
     """
 
-    def __init__(self, function: Function, host: Host, account: Account, idle_s: float) -> None:
+    def __init__(
+        self,
+        function: Function,
+        host: Host,
+        account: Account,
+        idle_s: float,
+        emptied: Callable[[Pool], None],
+    ) -> None:
         self.function, self._host, self._account = function, host, account
-        self._idle_s = idle_s
+        self._idle_s, self._emptied = idle_s, emptied
         self._loop = asyncio.get_running_loop()
         self._idle: deque[Environment] = deque()  # the last used stands last
         self._all: set[Environment] = set()
@@ -86,13 +95,11 @@ class Pool:
     def retire(self) -> None:
         """Take no more work; idle environments end now, busy ones when they are done."""
         self._retired = True
+        if self._expiry is not None:
+            self._expiry.cancel()
         while self._idle:
             self._idle.pop().retire()
-
-    @property
-    def alive(self) -> bool:
-        """Whether an environment of it is left."""
-        return bool(self._all)
+        self._look_if_empty()
 
     def kill(self) -> None:
         """End every environment, busy or not, and start no more."""
@@ -101,6 +108,7 @@ class Pool:
             self._answer_waiting(None)
         for environment in list(self._all):
             environment.retire()
+        self._look_if_empty()
 
     def _run(self, environment: Environment, invocation: Invocation) -> Run:
         run = environment.invoke(invocation)
@@ -115,8 +123,18 @@ class Pool:
             raise PlatformFault("cannot run it: the daemon is shutting down")
         environment = Environment(self.function, self._host, self)
         self._all.add(environment)
-        await environment.start()
+        start = asyncio.ensure_future(environment.start())
+        try:
+            await asyncio.shield(start)
+        except asyncio.CancelledError:
+            # Whoever asked has gone; the next who asks may have it.
+            start.add_done_callback(lambda _: self._nobodys(environment))
+            raise
         return environment
+
+    def _nobodys(self, environment: Environment) -> None:
+        if environment.can_be_leased:
+            self.freed(environment)
 
     async def _next_free(self) -> Environment | None:
         """The next environment that becomes free; none when that takes too long."""
@@ -165,8 +183,11 @@ class Pool:
     def gone(self, environment: Environment) -> None:
         self._not_finishing(environment)
         self._all.discard(environment)
-        if self._retired and not self._all:
-            self._host.logs.close(self.function.name)
+        self._look_if_empty()
+
+    def _look_if_empty(self) -> None:
+        if self._retired and not self._all and not self._waiting:
+            self._emptied(self)
 
     def _not_finishing(self, environment: Environment) -> None:
         if environment.finishing:

@@ -63,7 +63,7 @@ async def broken_promises(host: Host, own: Interpreter, canary: Path) -> list[tu
     Args:
         host: what environments are made with.
         own: the interpreter to try with.
-        canary: a file that the daemon may read and no environment may.
+        canary: a file with something in it that no environment may read.
 
     Raises:
         PlatformFault: an environment cannot be made at all.

@@ -37,7 +37,9 @@ class Registry:
 
     async def stop(self) -> None:
         """End every environment."""
-        for pool in [*self._pools.values(), *self._retired]:
+        self._retired += self._pools.values()
+        self._pools.clear()
+        for pool in list(self._retired):
             pool.kill()
         self._host.spares.stop()
         await self._host.settled()
@@ -54,8 +56,14 @@ class Registry:
         return sorted(self._functions.values(), key=lambda function: function.name)
 
     def trees(self) -> set[str]:
-        """The code that is in use."""
-        return {function.tree for function in self._functions.values()}
+        """The code that is in use: of what is recorded, and of what still runs."""
+        running = (pool.function for pool in [*self._pools.values(), *self._retired])
+        return {function.tree for function in (*self._functions.values(), *running)}
+
+    def forget_code(self, tree: str) -> None:
+        """Let it go, unless it is in use."""
+        if tree not in self.trees():
+            self._host.background(self._host.forget_code(tree))
 
     async def create(self, function: Function) -> None:
         """Record a new function; it becomes Active by itself.
@@ -88,8 +96,10 @@ class Registry:
         """Forget a function; what runs of it ends by itself. False if there is none."""
         if not await self._store.delete_function(name):
             return False
-        self._functions.pop(name, None)
+        function = self._functions.pop(name, None)
         self._retire(self._pools.pop(name, None))
+        if function is not None:
+            self._clean_up(function)
         return True
 
     async def invoke(self, name: str, invocation: Invocation) -> Run:
@@ -153,19 +163,38 @@ class Registry:
         if self._functions.get(function.name) is not function:
             return
         if pool is None or pool.function is not function:
+            self._pools[function.name] = Pool(
+                function, self._host, self._account, self._idle_s, self._emptied
+            )
             self._retire(pool)
-            self._pools[function.name] = Pool(function, self._host, self._account, self._idle_s)
 
     async def _replace(self, old: Function, new: Function) -> bool:
         replaced = await self._store.replace_function(new, expected_revision=old.revision_id)
         if replaced:
             self._functions[new.name] = new
+            if old.tree != new.tree:
+                self.forget_code(old.tree)
         return replaced
 
     def _retire(self, pool: Pool | None) -> None:
         if pool is not None:
+            self._retired.append(pool)
             pool.retire()
-            self._retired = [retired for retired in self._retired if retired.alive] + [pool]
+
+    def _emptied(self, pool: Pool) -> None:
+        """Nothing of a retired pool is left."""
+        if pool in self._retired:
+            self._retired.remove(pool)
+        self._clean_up(pool.function)
+
+    def _clean_up(self, function: Function) -> None:
+        """Keep of a function only what is still used; its log goes with the last of its name."""
+        name = function.name
+        self.forget_code(function.tree)
+        if name not in self._pools and all(pool.function.name != name for pool in self._retired):
+            self._host.logs.close(name)
+            if name not in self._functions:
+                self._host.logs.remove(name)
 
 
 def _failed(function: Function, reason: str) -> Function:

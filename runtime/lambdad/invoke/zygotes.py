@@ -72,10 +72,16 @@ class Zygotes:
     """All zygotes, started when a function first needs one."""
 
     def __init__(
-        self, payload: Payload, features: HostFeatures, own: Interpreter, resolv_conf: str
+        self,
+        payload: Payload,
+        features: HostFeatures,
+        own: Interpreter,
+        *,
+        resolv_conf: str,
+        first_uid: int,
     ) -> None:
         self._payload, self._features, self._own = payload, features, own
-        self._resolv_conf = resolv_conf
+        self._resolv_conf, self._first_uid = resolv_conf, first_uid
         self._starting: dict[Interpreter | None, asyncio.Task[Zygote]] = {}
 
     async def of(self, interpreter: Interpreter | None) -> Zygote:
@@ -128,7 +134,7 @@ class Zygotes:
             machinery=str(self._payload.machinery),
             code=str(self._payload.code),
             resolv_conf=self._resolv_conf,
-            uids=(limits.environment_uid_first, limits.environments_max),
+            uids=(self._first_uid, limits.environments_max),
             gid=limits.environment_gid,
         )
         packed = steps.pack(plan.make_root(spec, self._features))

@@ -72,8 +72,8 @@ init_overhead_mb = (
 
 # Uids of environments, one each. systemd reserves nothing from 1879048192 to 2147483647
 # (https://systemd.io/UIDS-GIDS/).
-environment_uid_first = 1_879_048_192
-environments_max = 4_096
+environment_uid_first, environment_uid_last = 1_879_048_192, 2_147_483_647
+environments_max = 4_096  # of one daemon; each daemon of a host has as many uids of its own
 environment_gid = 990  # as on AWS
 
 # Disks of environments: a spare one takes 200 KB of the kernel's memory
@@ -97,6 +97,6 @@ assert zip_bytes_max * 4 / 3 < create_request_bytes_max
 assert timeout_s_min <= timeout_s_default <= timeout_s_max
 assert memory_mb_min <= memory_mb_default <= memory_mb_max
 assert tmp_mb_min <= tmp_mb_default <= tmp_mb_max
-assert environment_uid_first + environments_max < 2**31
+assert environment_uid_first + environments_max <= environment_uid_last < 2**31
 assert 2 ** (32 - network_pool_prefix) - 3 > environments_max + networks_in_graves_max
 assert cpus(mb_per_cpu) == 1

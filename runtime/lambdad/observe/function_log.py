@@ -35,6 +35,12 @@ class FunctionLogs:
         if opened is not None:
             opened[0].close()
 
+    def remove(self, function: str) -> None:
+        """The function is no more, nor is what it said."""
+        self.close(function)
+        for path in (self._path(function), self._path(function).with_suffix(".log.1")):
+            path.unlink(missing_ok=True)
+
     def close_all(self) -> None:
         for function in list(self._open):
             self.close(function)

@@ -84,7 +84,11 @@ class FakeHost:
     region, account = REGION, ACCOUNT
 
     def __init__(self):
-        self.waiting, self.refusal = [], None
+        self.waiting, self.refusal, self.forgotten = [], None, []
+        self.logs = FakeLogs()
+
+    async def forget_code(self, tree):
+        self.forgotten.append(tree)
 
     async def make_ready(self, function):
         if self.refusal is not None:
@@ -102,17 +106,29 @@ class FakeHost:
             work.close()
 
 
+class FakeLogs:
+    def close(self, function):
+        pass
+
+    def remove(self, function):
+        pass
+
+
 class FakeBlobs:
     """Takes everything for a zip but what is told."""
 
     def __init__(self):
-        self.refusal = None
+        self.refusal, self.held = None, []
 
     def add(self, archive):
         if self.refusal is not None:
             raise self.refusal
         digest = hashlib.sha256(archive).hexdigest()
+        self.held.append(digest)
         return Blob(digest, f"base64-{digest[:4]}", len(archive))
+
+    def release(self, tree):
+        self.held.remove(tree)
 
 
 class FakeClock:

@@ -192,3 +192,26 @@ def test_trees_are_readable_whatever_the_umask(blobs, zip_of):
         "0o755",
         "0o644",
     ]
+
+
+def test_a_tree_that_nobody_uses_is_removed_and_can_come_again(blobs, root, zip_of):
+    blob = blobs.add(zip_of("handler.py"))
+    blobs.release(blob.tree)
+    blobs.discard(blob.tree)
+    assert not (root / blob.tree).exists()
+    assert staged(root) == []
+    assert blobs.path(blobs.add(zip_of("handler.py")).tree).exists()
+
+
+def test_what_is_being_added_is_not_removed(blobs, zip_of):
+    blob = blobs.add(zip_of("handler.py"))
+    blobs.discard(blob.tree)
+    assert blobs.path(blob.tree).exists()
+    blobs.add(zip_of("handler.py"))
+    blobs.release(blob.tree)
+    blobs.discard(blob.tree)
+    assert blobs.path(blob.tree).exists()
+
+
+def test_a_tree_that_is_not_there_is_no_trouble(blobs):
+    blobs.discard("0" * 64)

@@ -185,13 +185,16 @@ class FakeKeeper:
 
 class FakeLogs:
     def __init__(self):
-        self.text = ""
+        self.text, self.closed, self.removed = "", [], []
 
     def write(self, function, lines):
         self.text += lines.decode()
 
     def close(self, function):
-        pass
+        self.closed.append(function)
+
+    def remove(self, function):
+        self.removed.append(function)
 
 
 class FakeHolder:
@@ -222,7 +225,7 @@ class Stage:
             FakeDoor(), FakeLogs(), FakeKeeper(), FakeZygotes()
         )  # fmt: skip
         self.holder = FakeHolder()
-        self.errors = []
+        self.errors, self.emptied, self.forgotten = [], [], []
         parts = Parts(
             keeper=self.keeper,
             zygotes=self.zygotes,
@@ -236,8 +239,13 @@ class Stage:
             networks=None,
             disks=None,
             host_network=False,
+            first_uid=1_879_048_192,
+            forget_code=self.forget_code,
         )
         self.host = Host(parts, region="eu-west-1", account="123456789012", spares=0)
+
+    async def forget_code(self, tree):
+        self.forgotten.append(tree)
 
     def function(self, **values):
         return make_function(**values)
@@ -248,7 +256,7 @@ class Stage:
 
     def pool(self, limit=10, idle_s=60.0, account=None, **values):
         account = account or Account(limit)
-        return Pool(self.function(**values), self.host, account, idle_s)
+        return Pool(self.function(**values), self.host, account, idle_s, self.emptied.append)
 
     async def settle(self):
         """Let everything happen that waits for nothing."""

@@ -188,7 +188,7 @@ async def test_what_was_idle_too_long_is_retired_and_the_rest_stays(play):
     played.stage.clock.advance(30)
     await played.stage.host.settled()
     assert second.state is State.GONE
-    assert not played.pool.alive
+    assert played.stage.emptied == []  # It may be asked again.
 
 
 async def test_a_busy_environment_does_not_expire(play):
@@ -212,7 +212,7 @@ async def test_a_retired_pool_ends_idle_environments_now_and_busy_ones_when_they
     await played.stage.host.settled()
     assert run.answered.result() == b"null"
     assert environment.state is State.GONE
-    assert not played.pool.alive
+    assert played.stage.emptied == [played.pool]
 
 
 async def test_what_was_starting_when_the_pool_retired_runs_once_and_ends(play):
@@ -237,7 +237,7 @@ async def test_a_killed_pool_ends_busy_environments_too(play):
     with pytest.raises(PlatformFault):
         await starting
     await played.stage.host.settled()
-    assert not played.pool.alive
+    assert played.stage.emptied == [played.pool]
     assert played.account.running == 0
 
 
@@ -343,3 +343,28 @@ async def test_a_caller_that_is_cancelled_gives_its_place_back(play, answer, wai
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert played.account.running == 1
+
+
+async def test_a_pool_that_never_ran_is_empty_as_soon_as_it_is_retired(play):
+    played = play()
+    played.pool.retire()
+    assert played.stage.emptied == [played.pool]
+
+
+async def test_a_start_whose_caller_has_gone_serves_the_next(play):
+    played = play()
+    task = asyncio.ensure_future(played.pool.invoke(played.stage.invocation("r-1")))
+    await played.stage.settle()
+    [sandbox] = played.stage.sandboxes
+    task.cancel()
+    await played.stage.settle()
+    environment = sandbox.owner
+    environment.entered(None)
+    await played.stage.settle()
+    environment.next_event()
+    await played.stage.settle()
+    run = await played.pool.invoke(played.stage.invocation("r-2"))
+    assert run.invocation.request_id == "r-2"
+    assert len(played.stage.sandboxes) == 1
+    played.pool.kill()
+    await played.stage.host.settled()

@@ -1,9 +1,12 @@
 """What is recorded and what is served, when zygotes come and when they do not."""
 
+import asyncio
+
 import pytest
 
 from lambdad.invoke.pool import Account
 from lambdad.invoke.registry import Registry
+from lambdad.invoke.runtime_state import Call
 from lambdad.model.errors import ApiError, PlatformFault
 from lambdad.model.function import State, UpdateStatus
 
@@ -87,3 +90,32 @@ async def test_a_function_that_has_failed_is_not_invoked(stage, refuse):
     _, registry = await started(stage, state=State.PENDING, update_status=None)
     with pytest.raises(ApiError, match="currently in the following state: Failed"):
         await registry.invoke("fn", stage.invocation())
+
+
+async def test_what_only_a_deleted_function_had_goes_with_the_last_of_it(stage):
+    store, registry = await started(stage)
+    store.delete_function = lambda _: asyncio.sleep(0, True)
+    run = asyncio.ensure_future(registry.invoke("fn", stage.invocation()))
+    await stage.settle()
+    environment = stage.sandboxes[0].owner
+    environment.entered(None)
+    await stage.settle()
+    event = environment.next_event()
+    await run
+    assert await registry.delete("fn")
+    await stage.settle()
+    assert (stage.forgotten, stage.logs.removed) == ([], [])  # It still runs.
+    environment.begin_answer(event.result().invocation.request_id, Call.RESPONSE)
+    environment.answer(b"1")
+    environment.next_event()
+    await stage.host.settled()
+    assert stage.forgotten == [store.kept.tree]
+    assert stage.logs.removed == ["fn"]
+
+
+async def test_what_is_still_recorded_is_kept(stage):
+    store, registry = await started(stage)
+    registry.forget_code(store.kept.tree)
+    registry.forget_code("another")
+    await stage.host.settled()
+    assert stage.forgotten == ["another"]

@@ -135,7 +135,7 @@ class History:
         self.check()
         assert len(self.ended) == len(self.arrived)
         assert self.account.running == 0
-        assert not self.pool.alive
+        assert self.pool in self.stage.emptied
         assert all(sandbox.removed for sandbox in self.stage.sandboxes)
         assert {sandbox.owner.state for sandbox in self.stage.sandboxes} <= {State.GONE}
 

@@ -54,3 +54,11 @@ def test_closing_leaves_no_descriptor(logs):
     logs.close("never opened")
     logs.close_all()
     assert {path.name for path in Path("/proc/self/fd").iterdir()} == before
+
+
+def test_the_log_of_a_function_that_is_no_more_goes_with_it(logs, tmp_path):
+    logs.write("a", b"line\n")
+    logs.write("ab", b"line\n")
+    logs.remove("a")
+    logs.remove("never written")
+    assert [path.name for path in tmp_path.iterdir()] == ["ab.log"]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from typing import Any
 
 from lambdad.api.call import Call
@@ -69,24 +70,24 @@ class FunctionOperations:
             raise invalid_parameter("Number of tags exceeds resource tag limit.")
         if self._registry.find(name) is not None:
             raise conflict(f"Function already exist: {name}")
-        blob = await self._store_code(params["Code"])
         defaults = {
             "timeout_s": limits.timeout_s_default,
             "memory_mb": limits.memory_mb_default,
             "tmp_mb": limits.tmp_mb_default,
         }
-        function = Function(
-            name=name,
-            code_sha256=blob.sha256_base64,
-            code_bytes=blob.zip_bytes,
-            tree=blob.tree,
-            architecture=architecture,
-            revision_id=ids.request_id(),
-            last_modified=self._clock.now(),
-            tags=dict(params.get("Tags", {})),
-            **(defaults | fields),
-        )
-        await self._registry.create(function)
+        async with self._stored(params["Code"]) as blob:
+            function = Function(
+                name=name,
+                code_sha256=blob.sha256_base64,
+                code_bytes=blob.zip_bytes,
+                tree=blob.tree,
+                architecture=architecture,
+                revision_id=ids.request_id(),
+                last_modified=self._clock.now(),
+                tags=dict(params.get("Tags", {})),
+                **(defaults | fields),
+            )
+            await self._registry.create(function)
         return self._shown(function)
 
     async def GetFunction(self, params: Params, call: Call) -> Result:
@@ -133,17 +134,17 @@ class FunctionOperations:
         if params.get("Publish"):
             raise invalid_parameter("Publish is not offered by lambdad yet.")
         architecture = _architecture(params) or function.architecture
-        blob = await self._store_code(params)
-        new = self._changed(
-            function,
-            code_sha256=blob.sha256_base64,
-            code_bytes=blob.zip_bytes,
-            tree=blob.tree,
-            architecture=architecture,
-        )
-        if params.get("DryRun"):
-            return self._shown(new)
-        return await self._change(function, new)
+        async with self._stored(params) as blob:
+            new = self._changed(
+                function,
+                code_sha256=blob.sha256_base64,
+                code_bytes=blob.zip_bytes,
+                tree=blob.tree,
+                architecture=architecture,
+            )
+            if params.get("DryRun"):
+                return self._shown(new)
+            return await self._change(function, new)
 
     async def UpdateFunctionConfiguration(self, params: Params, _: Call) -> Result:
         function = self._for_update(params)
@@ -202,6 +203,20 @@ class FunctionOperations:
     async def _change(self, old: Function, new: Function) -> Result:
         await self._registry.change(old, new)
         return self._shown(new)
+
+    @asynccontextmanager
+    async def _stored(self, code: Params) -> AsyncIterator[Blob]:
+        """A zip and its tree: kept meanwhile, and after that if a function has them.
+
+        Raises:
+            ApiError: as ``_store_code``.
+        """
+        blob = await self._store_code(code)
+        try:
+            yield blob
+        finally:
+            self._blobs.release(blob.tree)
+            self._registry.forget_code(blob.tree)
 
     async def _store_code(self, code: Params) -> Blob:
         """Unpack a zip, off the loop.

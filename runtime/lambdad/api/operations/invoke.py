@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import unicodedata
@@ -55,11 +56,11 @@ class InvokeOperations:
         run = await self._registry.invoke(name, invocation)
         answer: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": "$LATEST"}
         try:
-            answer["Payload"] = await run.answered
+            answer["Payload"] = await asyncio.shield(run.answered)
         except FunctionError as error:
             answer["Payload"], answer["FunctionError"] = error.payload, "Unhandled"
         if tail:
-            answer["LogResult"] = base64.b64encode(await run.finished).decode()
+            answer["LogResult"] = base64.b64encode(await asyncio.shield(run.finished)).decode()
         return answer
 
 
