@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 import zip_corpus
 
@@ -61,11 +62,12 @@ def test_a_complete_tree_is_no_fault():
 @pytest.fixture
 def descriptors():
     """Fails a test after which more is open than before, or a child is left."""
-    before = os.listdir("/proc/self/fd")
+    children = psutil.Process().children()
+    before = len(os.listdir("/proc/self/fd"))
     yield
-    assert os.listdir("/proc/self/fd") == before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    # Fewer are no harm: what earlier tests have left may be collected meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert psutil.Process().children() == children
 
 
 @pytest.fixture
