@@ -1,3 +1,4 @@
+import asyncio
 import os
 from pathlib import Path
 
@@ -123,3 +124,24 @@ async def test_a_closed_output_leaves_no_descriptor(open_descriptors):
     before = open_descriptors()
     Output(lambda _: None).close()
     assert open_descriptors() == before
+
+
+@pytest.mark.asyncio
+async def test_who_writes_without_end_is_read_in_turns(written):
+    flood = b"x" * (PIPE_BYTES - 1) + b"\n"
+    for number in range(3):
+        written.write(flood)
+        turns = 0
+        while len(written.pieces) == number:
+            await asyncio.sleep(0)
+            turns += 1
+        # The first is read at once; before each that follows everybody else has many turns.
+        assert (turns > 2) == (number > 0)
+
+
+@pytest.mark.asyncio
+async def test_it_can_be_closed_while_a_flood_rests(written):
+    written.write(b"x" * (PIPE_BYTES - 1) + b"\n")
+    while not written.pieces:
+        await asyncio.sleep(0)
+    assert written.output._rest is not None
