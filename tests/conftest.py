@@ -32,7 +32,9 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed:
         programs = [item.funcargs.get("daemon"), *item.funcargs.get("programs", [])]
-        report.sections += [("lambdad", program.said()) for program in programs if program]
+        report.sections += [
+            ("lambdad", program.said()) for program in programs if hasattr(program, "said")
+        ]
     return report
 
 

@@ -219,6 +219,13 @@ class Connection(web.RequestHandler):
         self._door.sweep.discard(self)
         super().connection_lost(exc)
 
+    async def _handle_request(self, *arguments: Any) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super()._handle_request(*arguments)
+        except asyncio.InvalidStateError as error:
+            # aiohttp, when it shuts down: it has just given up waiting for this very answer.
+            raise ConnectionAbortedError from error
+
     def stage(self) -> Stage:
         """What it waits for."""
         if not self._strict.payload.is_eof():

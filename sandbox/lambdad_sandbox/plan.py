@@ -128,7 +128,7 @@ def make_blank(spec: BlankSpec, features: HostFeatures) -> tuple[Step, ...]:
         Rlimits(
             (
                 ("NOFILE", spec.open_files, spec.open_files),
-                ("NPROC", spec.processes, spec.processes),
+                *_processes(spec, features),
                 ("CORE", 0, 0),
                 ("MEMLOCK", 65_536, 65_536),
                 ("MSGQUEUE", 0, 0),
@@ -165,6 +165,13 @@ def make(spec: SandboxSpec) -> tuple[Step, ...]:
         NoNewPrivileges(),
         Seccomp(),
     )
+
+
+def _processes(spec: BlankSpec, features: HostFeatures) -> tuple[tuple[str, int, int], ...]:
+    """The limit of a user, where that is one environment, or all there is to limit with."""
+    if features.root or features.cgroup_version == "none":
+        return (("NPROC", spec.processes, spec.processes),)
+    return ()
 
 
 def _network(spec: BlankSpec) -> tuple[Step, ...]:

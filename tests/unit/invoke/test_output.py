@@ -142,6 +142,6 @@ async def test_who_writes_without_end_is_read_in_turns(written):
 @pytest.mark.asyncio
 async def test_it_can_be_closed_while_a_flood_rests(written):
     written.write(b"x" * (PIPE_BYTES - 1) + b"\n")
-    while not written.pieces:
+    while not written.pieces:  # noqa: ASYNC110  a flood rests of itself
         await asyncio.sleep(0)
     assert written.output._rest is not None

@@ -175,6 +175,19 @@ def test_a_guest_of_a_user_sees_its_own_code_and_nobody_elses(sandbox_spec):
     assert planned.index(bind) < planned.index(gone)
 
 
+@pytest.mark.parametrize(
+    ("version", "root", "limited"),
+    [("v2", True, True), ("v1", True, True), ("v2", False, False), ("none", False, True)],
+)
+def test_processes_are_limited_by_user_where_no_neighbour_pays_for_it(
+    features, blank_spec, version, root, limited
+):
+    planned = plan.make_blank(blank_spec, features(version, root=root))
+    [rlimits] = [step for step in planned if type(step) is steps.Rlimits]
+    assert ("NPROC", 1_024, 1_024) in rlimits.limits if limited else True
+    assert any(name == "NPROC" for name, *_ in rlimits.limits) == limited
+
+
 def test_the_proc_of_a_user_takes_the_place_of_the_hosts(features, blank_spec):
     planned = plan.make_blank(blank_spec, features(root=False))
     [proc] = [step for step in planned if type(step) is steps.Proc]
