@@ -27,6 +27,7 @@ from lambdad.api.origin import is_loopback
 from lambdad.api.server import TERMS, ApiServer, Handler
 from lambdad.api.sigv4 import Key
 from lambdad.code.blobs import Blobs
+from lambdad.code.removal import remove
 from lambdad.code.runtimes import own_interpreter
 from lambdad.config import Settings
 from lambdad.ground import CannotStart
@@ -190,11 +191,18 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, Mapping[str, s
             await protocol.shutdown(DRAIN_S_MAX)
 
 
-async def _forget_code(blobs: Blobs, disk: Executor, tree: str) -> None:
+def _forget_code(blobs: Blobs, disk: Executor, tree: str) -> None:
+    """Remove the code that nobody uses: out of its place now, from the disk in a while."""
+    away = blobs.set_aside(tree)
+    if away is not None:
+        disk.submit(_remove, away)
+
+
+def _remove(path: Path) -> None:
     try:
-        await asyncio.get_running_loop().run_in_executor(disk, blobs.discard, tree)
-    except OSError as error:
-        _log.warning("cannot remove code", tree=tree, reason=str(error))
+        remove(path)
+    except OSError as error:  # The next start tries again.
+        _log.warning("cannot remove code", path=str(path), reason=str(error))
 
 
 def _url(listening: socket.socket) -> str:

@@ -18,6 +18,7 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import tempfile
 import threading
 from collections import Counter
@@ -107,22 +108,20 @@ class Blobs:
             if not self._held[tree]:
                 del self._held[tree]
 
-    def discard(self, tree: str) -> None:
-        """Remove a tree that nobody uses any more, unless it is being added again.
+    def set_aside(self, tree: str) -> Path | None:
+        """Take a tree that nobody uses out of its place, at once; where it is to be removed.
 
-        Raises:
-            OSError: it cannot be removed; the next start tries again.
+        It takes microseconds, so that whoever knows who uses it can do it in one breath with
+        looking. None if it is held, being added again just now, or not there.
         """
+        away = self._staging / f"{tree}.{secrets.token_hex(8)}"
         with self._lock:
-            if self._held[tree] or not (self._root / tree).exists():
-                return
-            away = self._set_aside(tree)
-        remove(away)
-
-    def _set_aside(self, tree: str) -> Path:
-        """It disappears from its place at once, never file by file."""
-        away = Path(tempfile.mkdtemp(dir=self._staging))
-        (self._root / tree).rename(away / tree)
+            if self._held[tree]:
+                return None
+            try:
+                (self._root / tree).rename(away)
+            except FileNotFoundError:
+                return None
         return away
 
     def _make(self, tree: str, zip_bytes: bytes) -> None:
@@ -151,7 +150,7 @@ class Blobs:
             if _DIGEST.fullmatch(name) and name not in keep
         )
         for name in swept:
-            self._set_aside(name)
+            self.set_aside(name)
         for leftover in self._staging.iterdir():
             remove(leftover)
         return tuple(swept)

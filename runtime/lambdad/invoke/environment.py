@@ -465,7 +465,8 @@ class Environment:
         self.idle_since = self._host.clock.monotonic()
         self._holder.freed(self)
         if self.state is State.IDLE and self._sandbox is not None:
-            self._sandbox.freeze()  # No event is out: nothing of the function's may run.
+            # No event is out: nothing of the function's may run.
+            self._set_timer(limits.freeze_after_s, self._sandbox.freeze)
 
     # --- small things --------------------------------------------------------------
 

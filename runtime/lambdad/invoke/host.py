@@ -14,7 +14,7 @@ import structlog
 
 from lambdad.code.runtimes import Interpreter, interpreter
 from lambdad.invoke.sandbox import Disk, Network, Owner, Sandbox
-from lambdad.invoke.spares import Spares
+from lambdad.invoke.spares import Spare, Spares
 from lambdad.invoke.zygotes import Zygotes
 from lambdad.model import ids, limits
 from lambdad.model.clock import Clock
@@ -113,7 +113,7 @@ class Parts:
     kernel: Executor
     code_path: Callable[[str], Path]
     code_root: Path
-    forget_code: Callable[[str], Awaitable[None]]
+    forget_code: Callable[[str], None]
     networks: Networks | None
     disks: Disks | None
     host_network: bool
@@ -178,6 +178,7 @@ class Host:
                 sandbox, self.code_of(function), function.memory_mb, function.tmp_mb
             )
         except (OSError, SandboxError):
+            sandbox.owner = Spare()  # The caller hears what went wrong, not that it ended.
             await self.remove_sandbox(sandbox)
             raise
         return sandbox

@@ -63,7 +63,7 @@ class Registry:
     def forget_code(self, tree: str) -> None:
         """Let it go, unless it is in use."""
         if tree not in self.trees():
-            self._host.background(self._host.forget_code(tree))
+            self._host.forget_code(tree)
 
     async def create(self, function: Function) -> None:
         """Record a new function; it becomes Active by itself.

@@ -56,6 +56,7 @@ concurrency_default = 1_000
 # The life of an environment
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 init_phase_s_max = 10
+freeze_after_s = 0.001  # ours: who is asked without a pause does not pay for freezing
 idle_s_default = 600  # AWS names no figure; environments are known to stay some 5 to 15 minutes
 
 # Inside an environment

@@ -52,7 +52,7 @@ class V1Cgroup:
         self.name = name
         self.attach_fds: tuple[int, ...] = ()
         self.oom_fd: int | None = None
-        self._peak_fd = -1
+        self._peak_fd = self._state_fd = -1
         nodes = {kind: Node(os.fspath(subtree / name)) for kind, subtree in subtrees.items()}
         self._freezer = FreezerController(nodes["freezer"])
         self._memory = MemoryController(nodes["memory"])
@@ -134,10 +134,16 @@ class V1Cgroup:
         self._cpu.cfs_quota_us = cpu_quota_us(cpus)
 
     def freeze(self) -> None:
-        self._freezer.state = "FROZEN"
+        self._set_state(b"FROZEN")
 
     def thaw(self) -> None:
-        self._freezer.state = "THAWED"
+        self._set_state(b"THAWED")
+
+    def _set_state(self, state: bytes) -> None:
+        if self._state_fd < 0:  # Written before and after each invocation, so it stays open.
+            path = self._freezer.filepath(b"freezer.state")
+            self._state_fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.pwrite(self._state_fd, state, 0)
 
     def strike(self) -> None:
         # Frozen, none can fork away, and a pid in the list cannot become another's. It is the
@@ -155,9 +161,10 @@ class V1Cgroup:
 
     def remove(self) -> None:
         self.close_fds()
-        if self._peak_fd >= 0:
-            os.close(self._peak_fd)
-            self._peak_fd = -1
+        for descriptor in (self._peak_fd, self._state_fd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._peak_fd = self._state_fd = -1
         if self.oom_fd is not None:
             os.close(self.oom_fd)
             self.oom_fd = None

@@ -53,6 +53,7 @@ class V2Cgroup:
         self._controllers = controllers
         self._directory = directory
         self._peak_bytes_seen = 0
+        self._freeze_fd = -1
 
     def claim(self) -> None:
         """Make the directory, for nobody else.
@@ -102,10 +103,16 @@ class V2Cgroup:
             self._write("cpu.max", cap(cpus))
 
     def freeze(self) -> None:
-        self._write("cgroup.freeze", 1)
+        self._set_frozen(b"1")
 
     def thaw(self) -> None:
-        self._write("cgroup.freeze", 0)
+        self._set_frozen(b"0")
+
+    def _set_frozen(self, frozen: bytes) -> None:
+        if self._freeze_fd < 0:  # Written before and after each invocation, so it stays open.
+            path = f"{self._directory}/cgroup.freeze"
+            self._freeze_fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.pwrite(self._freeze_fd, frozen, 0)
 
     def strike(self) -> None:
         self._write("cgroup.kill", 1)
@@ -118,6 +125,9 @@ class V2Cgroup:
 
     def remove(self) -> None:
         self.close_fds()
+        if self._freeze_fd >= 0:
+            os.close(self._freeze_fd)
+            self._freeze_fd = -1
         ending.remove_directory(self._directory)
 
     def _read(self, file: str) -> str:

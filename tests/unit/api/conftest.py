@@ -87,7 +87,7 @@ class FakeHost:
         self.waiting, self.refusal, self.forgotten = [], None, []
         self.logs = FakeLogs()
 
-    async def forget_code(self, tree):
+    def forget_code(self, tree):
         self.forgotten.append(tree)
 
     async def make_ready(self, function):

@@ -137,6 +137,7 @@ def test_a_failure_while_writing_is_not_taken_for_a_lost_race(root, blobs, zip_o
 
 def test_a_sweep_removes_trees_that_nobody_keeps(root, blobs, zip_of):
     kept, dropped = blobs.add(zip_of("kept.py")).tree, blobs.add(zip_of("dropped.py")).tree
+    blobs = Blobs(root)  # as the next daemon does
     assert blobs.sweep({kept}) == (dropped,)
     assert blobs.path(kept).is_dir()
     assert not (root / dropped).exists()
@@ -162,7 +163,7 @@ def test_a_sweep_follows_no_link(tmp_path, root, blobs, zip_of):
     (blobs.path(tree) / "link").symlink_to(outside)
     (root / "staging/link").symlink_to(outside)
     (root / ("0" * 64)).symlink_to(outside)
-    assert set(blobs.sweep(())) == {tree, "0" * 64}
+    assert set(Blobs(root).sweep(())) == {tree, "0" * 64}
     assert (outside / "precious").exists()
     assert [path.name for path in root.iterdir()] == ["staging"]
 
@@ -194,24 +195,31 @@ def test_trees_are_readable_whatever_the_umask(blobs, zip_of):
     ]
 
 
-def test_a_tree_that_nobody_uses_is_removed_and_can_come_again(blobs, root, zip_of):
+def test_a_tree_that_nobody_uses_leaves_its_place_and_can_come_again(blobs, root, zip_of):
     blob = blobs.add(zip_of("handler.py"))
     blobs.release(blob.tree)
-    blobs.discard(blob.tree)
+    away = blobs.set_aside(blob.tree)
     assert not (root / blob.tree).exists()
-    assert staged(root) == []
+    assert (away / "tree/handler.py").exists()
     assert blobs.path(blobs.add(zip_of("handler.py")).tree).exists()
 
 
-def test_what_is_being_added_is_not_removed(blobs, zip_of):
+def test_what_is_being_added_stays(blobs, zip_of):
     blob = blobs.add(zip_of("handler.py"))
-    blobs.discard(blob.tree)
-    assert blobs.path(blob.tree).exists()
+    assert blobs.set_aside(blob.tree) is None
     blobs.add(zip_of("handler.py"))
     blobs.release(blob.tree)
-    blobs.discard(blob.tree)
+    assert blobs.set_aside(blob.tree) is None
     assert blobs.path(blob.tree).exists()
 
 
 def test_a_tree_that_is_not_there_is_no_trouble(blobs):
-    blobs.discard("0" * 64)
+    assert blobs.set_aside("0" * 64) is None
+
+
+def test_what_was_set_aside_when_the_daemon_ended_is_swept(blobs, root, zip_of):
+    blob = blobs.add(zip_of("handler.py"))
+    blobs.release(blob.tree)
+    blobs.set_aside(blob.tree)
+    blobs.sweep(keep=())
+    assert staged(root) == []

@@ -244,7 +244,7 @@ class Stage:
         )
         self.host = Host(parts, region="eu-west-1", account="123456789012", spares=0)
 
-    async def forget_code(self, tree):
+    def forget_code(self, tree):
         self.forgotten.append(tree)
 
     def function(self, **values):

@@ -3,6 +3,7 @@ import pytest
 from lambdad.invoke import host as host_module
 from lambdad.invoke.lifecycle import IllegalTransition, State
 from lambdad.invoke.runtime_state import Call, Refused
+from lambdad.model import limits
 from lambdad.model.errors import FunctionError, PlatformFault
 from lambdad_sandbox.cgroup import CannotLimit
 from lambdad_sandbox.messages import StartProcess
@@ -127,10 +128,21 @@ async def test_nothing_runs_while_no_event_is_out(stage, answer):
     answer(environment, b"1")
     assert not sandbox.frozen  # The runtime has yet to come back.
     event = environment.next_event()
+    stage.clock.advance(limits.freeze_after_s)
     assert sandbox.frozen
     environment.invoke(stage.invocation("r-2"))
     assert not sandbox.frozen
     assert event.result().invocation.request_id == "r-2"
+
+
+async def test_who_is_asked_without_a_pause_is_not_frozen_meanwhile(stage, answer):
+    environment = await stage.running()
+    answer(environment, b"1")
+    environment.next_event()
+    stage.clock.advance(limits.freeze_after_s / 2)
+    environment.invoke(stage.invocation("r-2"))
+    stage.clock.advance(limits.freeze_after_s)
+    assert not stage.sandboxes[0].frozen
 
 
 async def test_what_is_leased_the_moment_it_is_free_is_not_frozen(stage, answer):
@@ -146,6 +158,8 @@ async def test_a_frozen_environment_can_be_reset_and_retired(stage, answer):
     environment = await stage.running()
     answer(environment, b"1")
     environment.next_event()
+    stage.clock.advance(limits.freeze_after_s)
+    assert stage.sandboxes[0].frozen
     environment.process_exited("runtime", 9)
     assert environment.state is State.RESET  # FakeSandbox refuses to kill what is frozen.
     environment.retire()
