@@ -104,31 +104,43 @@ async def networks(
     outbound = settings.network == "outbound"
     if outbound and not found.root:
         raise CannotStart("cannot give environments a way out: not root. Use --network none")
-    marker = state / "outbound"
     if not found.root or settings.network == "host":
         yield None, ""
         return
+    marker = state / "outbound"  # It stands for as long as something on the host is changed.
+    if marker.exists() and not outbound:
+        await asyncio.to_thread(_take_back, _way_out(state, settings))
+        marker.unlink()
     way: Way = NoWay()
+    if outbound:
+        way = _way_out(state, settings)
+        marker.touch()
+    networks = Networks(way, 1 + settings.spares)
     try:
-        if outbound or marker.exists():
-            from lambdad.network.outbound import Outbound  # noqa: PLC0415  its import takes 0.2 s
-
-            way = Outbound(subtree(state), settings.allow_host, settings.dns)
-            marker.touch()
-        if not outbound and marker.exists():
-            # A daemon that was killed has left a way out: take it over, and back.
-            await asyncio.to_thread(way.open)
-            await asyncio.to_thread(way.close)
-            way = NoWay()
-        networks = Networks(way, 1 + settings.spares)
         resolv_conf = await networks.start()
     except CannotConnect as error:
+        marker.unlink(missing_ok=True)
         raise CannotStart(str(error)) from error
     try:
         yield networks, resolv_conf
     finally:
         await networks.stop()
         marker.unlink(missing_ok=True)
+
+
+def _way_out(state: Path, settings: Settings) -> Way:
+    from lambdad.network.outbound import Outbound  # noqa: PLC0415  to import it takes 0.2 s
+
+    return Outbound(subtree(state), settings.allow_host, settings.dns)
+
+
+def _take_back(way: Way) -> None:
+    """Undo what a daemon that was killed has changed on the host: take it over, and close it."""
+    try:
+        way.open()
+        way.close()
+    except (CannotConnect, OSError) as error:
+        _log.warning("cannot take back the way out of a killed daemon", reason=str(error))
 
 
 @asynccontextmanager
