@@ -149,6 +149,7 @@ async def _parts(
     facts = Facts(
         root=found.root,
         controllers=keeper.controllers,
+        can_freeze=keeper.can_freeze,
         network=settings.network,
         no_disk=no_disk,
         auth=settings.auth,

@@ -69,6 +69,7 @@ class Facts:
     Attributes:
         root: whether the host's root makes environments; else a user does.
         controllers: of cgroups, in use; none where memory is only watched.
+        can_freeze: whether idle environments can be stopped.
         network: ``none``, ``outbound`` or ``host``.
         no_disk: why ``/tmp`` is in memory; empty when it is not.
         auth: ``none`` or ``sigv4``.
@@ -76,6 +77,7 @@ class Facts:
 
     root: bool
     controllers: frozenset[str]
+    can_freeze: bool
     network: str
     no_disk: str
     auth: str
@@ -101,7 +103,7 @@ def _consequences(facts: Facts) -> Iterator[tuple[str, str]]:
         yield "RES-2", "processes are limited for the user as a whole (no cgroup)"
     if "cpu" not in facts.controllers:
         yield "RES-6", "functions compete for processors as equals (no cpu cgroup)"
-    if not facts.controllers:
+    if not facts.can_freeze:
         yield "LIF-4", "idle environments are not frozen: background threads may run (no cgroup)"
     if facts.network == "host":
         reason = "environments share the host's network (--network host)"

@@ -7,7 +7,14 @@ import pytest
 from lambdad.observe.promises import PROMISES, Facts, degraded
 
 ALL_CONTROLLERS = frozenset({"memory", "pids", "cpu"})
-ROOT = Facts(root=True, controllers=ALL_CONTROLLERS, network="none", no_disk="", auth="sigv4")
+ROOT = Facts(
+    root=True,
+    controllers=ALL_CONTROLLERS,
+    can_freeze=True,
+    network="none",
+    no_disk="",
+    auth="sigv4",
+)
 USER = replace(ROOT, root=False, no_disk="not root")
 
 LEVELS = {
@@ -19,7 +26,7 @@ LEVELS = {
         {"PRV-2", "RES-3", "FS-5", "RES-6"},
     ),
     "a user without cgroups": (
-        replace(USER, controllers=frozenset()),
+        replace(USER, controllers=frozenset(), can_freeze=False),
         {"PRV-2", "RES-3", "FS-5", "RES-1", "RES-2", "RES-6", "LIF-4"},
     ),
     "in the host's network": (
@@ -37,7 +44,14 @@ def test_a_level_degrades_these_promises_and_no_other(level):
 
 
 def test_a_promise_that_is_not_kept_has_a_reason():
-    worst = Facts(root=False, controllers=frozenset(), network="host", no_disk="-", auth="none")
+    worst = Facts(
+        root=False,
+        controllers=frozenset(),
+        can_freeze=False,
+        network="host",
+        no_disk="-",
+        auth="none",
+    )
     found = degraded(worst)
     assert all(found.values())
     assert list(found) == [name for name in PROMISES if name in found]
