@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from aiohttp import ClientError, hdrs, web
 
 # What is too large is read to its end all the same, so that the client sees the answer: up to
@@ -21,23 +23,40 @@ async def read_body(request: web.BaseRequest, bytes_max: int) -> tuple[bytes | N
     """
     chunks: list[bytes] = []
     size = 0
+    async for chunk in pieces(request):
+        size += len(chunk)
+        if size <= bytes_max:
+            chunks.append(chunk)
+        elif not may_be_discarded(request, size):
+            break
+        else:
+            chunks.clear()
+    return (b"".join(chunks) if size <= bytes_max else None), size
+
+
+async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The body as it comes.
+
+    Raises:
+        CutOff: there is no more of it, and it is not complete.
+    """
     try:
         if hdrs.EXPECT in request.headers and not request.content.total_bytes:
             await _invite(request)
         async for chunk in request.content.iter_any():
-            size += len(chunk)
-            if size <= bytes_max:
-                chunks.append(chunk)
-            elif size > DISCARDED_BYTES_MAX:
-                # Who sends so much is not waiting for an answer.
-                if request.protocol.transport:
-                    request.protocol.transport.abort()
-                break
-            else:
-                chunks.clear()
+            yield chunk
     except (ClientError, OSError, web.RequestPayloadError) as error:
         raise CutOff from error
-    return (b"".join(chunks) if size <= bytes_max else None), size
+
+
+def may_be_discarded(request: web.BaseRequest, size: int) -> bool:
+    """Whether so much that nobody wants is read on; if not, the connection is cut."""
+    if size <= DISCARDED_BYTES_MAX:
+        return True
+    # Who sends so much is not waiting for an answer.
+    if request.protocol.transport:
+        request.protocol.transport.abort()
+    return False
 
 
 async def _invite(request: web.BaseRequest) -> None:

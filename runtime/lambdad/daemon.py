@@ -21,15 +21,22 @@ import uvloop
 
 from lambdad import ground
 from lambdad.api import credentials
+from lambdad.api.logs.door import LogsApi
+from lambdad.api.operations.concurrency import ConcurrencyOperations
 from lambdad.api.operations.functions import FunctionOperations, table
 from lambdad.api.operations.invoke import InvokeOperations
+from lambdad.api.operations.layers import LayerOperations
+from lambdad.api.operations.packages import Packages
+from lambdad.api.operations.versions import VersionOperations
 from lambdad.api.origin import is_loopback
 from lambdad.api.server import TERMS, ApiServer, Handler
 from lambdad.api.sigv4 import Key
 from lambdad.code.blobs import Blobs
+from lambdad.code.layers import Layers
 from lambdad.code.removal import remove
 from lambdad.code.runtimes import own_interpreter
 from lambdad.config import Settings
+from lambdad.events.queue import EventQueue
 from lambdad.ground import CannotStart
 from lambdad.invoke.host import Host, Parts
 from lambdad.invoke.pool import Account
@@ -38,7 +45,7 @@ from lambdad.invoke.zygotes import Zygotes
 from lambdad.model import limits
 from lambdad.model.clock import SystemClock
 from lambdad.model.errors import PlatformFault
-from lambdad.observe.function_log import FunctionLogs
+from lambdad.observe.log_store import LogStore
 from lambdad.observe.promises import Facts, degraded
 from lambdad.runtime_api.server import RuntimeApi
 from lambdad.store.protocol import Store
@@ -68,6 +75,7 @@ class Daemon:
     registry: Registry
     blobs: Blobs
     operations: dict[str, Handler]
+    logs: LogsApi
 
 
 @asynccontextmanager
@@ -89,26 +97,47 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
             raise CannotStart(str(fault)) from fault
         stack.push_async_callback(store.stop)
         place = {"region": settings.region, "account": settings.account}
-        parts, facts = await _parts(stack, state, settings, blobs, disk)
+        reader = stack.enter_context(ThreadPoolExecutor(1, "logs"))
+        logs = LogStore(state / "logs", clock, reader)
+        stack.callback(logs.close_all)
+        parts, facts = await _parts(stack, state, settings, blobs=blobs, logs=logs, disk=disk)
         host = Host(parts, **place, spares=settings.spares)
         await ground.prove(host, state, parts.features)
         registry = Registry(store, host, Account(settings.concurrency), settings.idle_s)
         await registry.start()
         stack.push_async_callback(registry.stop)
-        await asyncio.get_running_loop().run_in_executor(disk, blobs.sweep, registry.trees())
+        layers = Layers(store, blobs)
+        await layers.start()
+        kept = registry.trees() | layers.trees()
+        await asyncio.get_running_loop().run_in_executor(disk, blobs.sweep, kept)
+        events = EventQueue(store, registry, clock)
+        await events.start()
+        stack.push_async_callback(events.stop)
+        forget = registry.forget_code
+        packages = Packages(blobs, disk, forget)
         yield Daemon(
             degraded(facts),
             registry,
             blobs,
             {
-                **table(FunctionOperations(registry, blobs, disk, clock, **place)),
-                **table(InvokeOperations(registry, clock, **place)),
+                **table(FunctionOperations(registry, layers, packages, clock, **place)),
+                **table(LayerOperations(layers, packages, forget, clock, **place)),
+                **table(VersionOperations(registry, **place)),
+                **table(ConcurrencyOperations(registry, **place)),
+                **table(InvokeOperations(registry, events, clock, **place)),
             },
+            LogsApi(logs, reader, **place),
         )
 
 
 async def _parts(
-    stack: AsyncExitStack, state: Path, settings: Settings, blobs: Blobs, disk: Executor
+    stack: AsyncExitStack,
+    state: Path,
+    settings: Settings,
+    *,
+    blobs: Blobs,
+    logs: LogStore,
+    disk: Executor,
 ) -> tuple[Parts, Facts]:
     """What environments are made with, as this host has it to give.
 
@@ -120,8 +149,6 @@ async def _parts(
     kernel = stack.enter_context(ThreadPoolExecutor(1, "kernel"))
     if keeper.version == "none":
         await stack.enter_async_context(ground.watched(keeper, kernel))
-    logs = FunctionLogs(state / "logs")
-    stack.callback(logs.close_all)
     networks, resolv_conf = await stack.enter_async_context(ground.networks(state, settings, found))
     payload = stack.enter_context(ground.payload(state))
     first_uid = stack.enter_context(ground.uids(state))
@@ -173,6 +200,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, Mapping[str, s
             host=settings.host,
             region=settings.region,
             keys=_keys(settings) if settings.auth == "sigv4" else None,
+            logs=composed.logs,
             terms=replace(TERMS, connections=_connections_max()),
         )
         protocol = api.protocol_factory()

@@ -12,7 +12,7 @@ import asyncio
 import enum
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
@@ -24,6 +24,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from lambdad.body import CutOff
+from lambdad.http_trailers import BadTrailers, Trailers
 from lambdad.model import limits
 
 _log = structlog.get_logger()
@@ -33,10 +34,12 @@ Refusal = Callable[[HTTPStatus], web.Response]
 
 _FOR_EVER_S = 10 * 365 * 24 * 3600.0
 _READ_BYTES = 64 * 1024
+_NAME = "lambdad"
 _NO_LOG: dict[str, Any] = {"access_log": None}
 _SWEEP_S = 1.0
 # A client waits for its answer before it asks again; few requests are kept of one that does not.
 _QUEUED_MAX = 2
+_HEAD_END = b"\r\n\r\n"
 # What chunks may cost beside their content: each has its size in hexadecimal and two line ends.
 _FRAMING_BYTES_MAX, _FRAMING_PER_BYTE_MAX = 64 * 1024, 16
 
@@ -113,6 +116,31 @@ def target(request: web.BaseRequest) -> tuple[str, str]:
     return path, query
 
 
+def trailers(request: web.BaseRequest) -> Mapping[str, str]:
+    """The trailer fields that a request announced and sent; to be asked when its body is read."""
+    return cast("Connection", request.protocol).strict.trailers_of(request.content)
+
+
+def when_gone(request: web.BaseRequest, then: Callable[[], object] | None) -> None:
+    """Call this if the client hangs up before its answer; None: nothing any more."""
+    cast("Connection", request.protocol).when_gone = then
+
+
+def unhurried(request: web.BaseRequest) -> None:
+    """Grant the body of this request all the time there is: it is made while it is sent."""
+    cast("Connection", request.protocol).unhurried = request.content
+
+
+async def begin(response: web.StreamResponse, request: web.BaseRequest) -> None:
+    """Send the head of a response that is sent in pieces.
+
+    Raises:
+        ConnectionError: the client has gone.
+    """
+    response.headers[hdrs.SERVER] = _NAME
+    await response.prepare(request)
+
+
 class Sweep:
     """Looks at connections once a second, for as long as there are any; one timer for all."""
 
@@ -183,7 +211,7 @@ class Door(web.Server):
             response = await self._answer(request)
         except CutOff:
             response = self.refusal(HTTPStatus.BAD_REQUEST)
-        response.headers[hdrs.SERVER] = "lambdad"
+        response.headers[hdrs.SERVER] = _NAME
         # After a body that made no sense, or an upgrade that was declined, nobody knows where
         # the next request begins.
         if request.content.exception() is not None or hdrs.UPGRADE in request.headers:
@@ -192,14 +220,32 @@ class Door(web.Server):
 
 
 class Connection(web.RequestHandler):
-    """One connection of a door."""
+    """One connection of a door.
 
-    __slots__ = ("_door", "_since_s", "_strict", "_unread", "_unread_since_s", "_was", "_wire")
+    Attributes:
+        strict: reads what the client sends.
+        unhurried: a body that may come as slowly as it likes.
+        when_gone: called if the client hangs up.
+    """
+
+    __slots__ = (
+        "_door",
+        "_since_s",
+        "_unread",
+        "_unread_since_s",
+        "_was",
+        "_wire",
+        "strict",
+        "unhurried",
+        "when_gone",
+    )
 
     def __init__(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(door, loop=loop, keepalive_timeout=_FOR_EVER_S, **_NO_LOG)
-        self._door, self._strict = door, _StrictParser(self, loop, door.terms)
-        self._parser = cast("Any", self._strict)
+        self._door, self.strict = door, _StrictParser(self, loop, door.terms)
+        self.unhurried: StreamReader | None = None
+        self.when_gone: Callable[[], object] | None = None
+        self._parser = cast("Any", self.strict)
         self._max_msg_queue_size, self._msg_queue_resume_size = _QUEUED_MAX, _QUEUED_MAX - 1
         self._wire: asyncio.Transport | None = None
         self._was: tuple[Stage, int] | None = None
@@ -217,7 +263,11 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._door.sweep.discard(self)
+        if self.when_gone is not None:
+            self.when_gone()
         super().connection_lost(exc)
+        # Whoever reads has heard of it; aiohttp, which discards what nobody read, has not.
+        self.strict.end_payload()
 
     async def _handle_request(self, *arguments: Any) -> tuple[web.StreamResponse, bool]:
         try:
@@ -228,19 +278,23 @@ class Connection(web.RequestHandler):
 
     def stage(self) -> Stage:
         """What it waits for."""
-        if not self._strict.payload.is_eof():
+        if not self.strict.payload.is_eof():
             return Stage.BODY
-        if self._request_in_progress or self._messages:
+        if self.is_answering():
             return Stage.WORK
-        return Stage.HEAD if self._strict.head_bytes else Stage.IDLE
+        return Stage.HEAD if self.strict.head_bytes else Stage.IDLE
+
+    def is_answering(self) -> bool:
+        """Whether somebody may read the body of the last request."""
+        return bool(self._request_in_progress or self._messages)
 
     def look(self, now_s: float) -> None:
         """Close it if the client is too slow; once a second is often enough."""
         stage = self.stage()
         if self._was != (stage, self._request_count):
             self._was, self._since_s = (stage, self._request_count), now_s
-        elif overdue(
-            self._door.terms, stage, now_s - self._since_s, self._strict.payload.total_bytes
+        elif not (stage is Stage.BODY and self.strict.payload is self.unhurried) and overdue(
+            self._door.terms, stage, now_s - self._since_s, self.strict.payload.total_bytes
         ):
             self._cut(gently=stage is Stage.IDLE)
         self._look_at_unread(now_s)
@@ -278,7 +332,7 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("cannot answer twice")
         response = self._door.refusal(_status_of(status, exc))
-        response.headers[hdrs.SERVER] = "lambdad"
+        response.headers[hdrs.SERVER] = _NAME
         response.force_close()
         return response
 
@@ -326,9 +380,11 @@ class _StrictParser(HttpRequestParser):
             auto_decompress=False,  # Bodies are opaque, and their limit is for what is sent.
             max_msg_queue_size=_QUEUED_MAX,
         )
-        self._head_bytes_max = terms.head_bytes
+        self._connection, self._head_bytes_max = connection, terms.head_bytes
         self.payload: StreamReader = EMPTY_PAYLOAD
         self.head_bytes = self._body_bytes = 0
+        self._head_end = b""  # the last bytes of a head that has come in part
+        self._trailers: tuple[StreamReader, Trailers] = EMPTY_PAYLOAD, Trailers()
         self._deaf = False
 
     def feed_data(self, data: bytes, *_: Any) -> Any:
@@ -344,19 +400,27 @@ class _StrictParser(HttpRequestParser):
         except HttpProcessingError:
             self._deaf = True
             if not self.payload.is_eof():
-                self.payload.set_exception(web.RequestPayloadError())
-                self.payload.feed_eof()  # Nobody needs to wait for the rest of it.
+                if self._connection.is_answering():
+                    self.payload.set_exception(web.RequestPayloadError())
+                self.end_payload()
             raise
+
+    def end_payload(self) -> None:
+        """Nobody needs to wait for the rest of the last body."""
+        if not self.payload.is_eof():
+            self.payload.feed_eof()
+
+    def trailers_of(self, payload: StreamReader) -> Mapping[str, str]:
+        """The trailer fields of a body, if it is the last one that had any."""
+        body, trailers = self._trailers
+        return trailers.fields if body is payload else {}
 
     def _feed(self, data: bytes) -> Any:
         within_body = not self.payload.is_eof()
         fed = super().feed_data(data)
         messages = fed[0]
         if within_body:
-            self._body_bytes += len(data)
-            framing = self._body_bytes - self.payload.total_bytes
-            if framing > _FRAMING_BYTES_MAX + _FRAMING_PER_BYTE_MAX * self.payload.total_bytes:
-                raise _Refused(HTTPStatus.BAD_REQUEST)
+            self._body_came(data)
         else:
             self.head_bytes += len(data)
             if self.head_bytes > self._head_bytes_max and not (
@@ -367,9 +431,36 @@ class _StrictParser(HttpRequestParser):
             status = flaw(message)
             if status is not None:
                 raise _Refused(status)
+            if hdrs.TRAILER in message.headers and message.chunked:
+                # Where a body begins is known only if its head came by itself.
+                if within_body or message is not messages[0][0]:
+                    raise _Refused(HTTPStatus.BAD_REQUEST)
+                self._trailers = payload, Trailers()
+                self._look_for_trailers(payload, (self._head_end + data).partition(_HEAD_END)[2])
             self.payload = payload
             self.head_bytes = self._body_bytes = 0
+        self._head_end = b"" if messages or within_body else (self._head_end + data)[-3:]
         return fed
+
+    def _body_came(self, data: bytes) -> None:
+        section_bytes = self._look_for_trailers(self.payload, data)
+        self._body_bytes += len(data)
+        framing = self._body_bytes - self.payload.total_bytes - section_bytes
+        if framing > _FRAMING_BYTES_MAX + _FRAMING_PER_BYTE_MAX * self.payload.total_bytes:
+            raise _Refused(HTTPStatus.BAD_REQUEST)
+
+    def _look_for_trailers(self, payload: StreamReader, data: bytes) -> int:
+        """How much of the trailer section of this body has come, if any was announced."""
+        body, trailers = self._trailers
+        if body is not payload:
+            return 0
+        try:
+            trailers.feed(data)
+        except BadTrailers as error:
+            raise _Refused(HTTPStatus.BAD_REQUEST) from error
+        if payload.is_eof() and not trailers.done:
+            raise _Refused(HTTPStatus.BAD_REQUEST)
+        return trailers.section_bytes
 
 
 def _fits(message: RawRequestMessage, head_bytes_max: int) -> bool:

@@ -59,5 +59,5 @@ def _sandbox(tmp_mb: int, *, root: bool) -> SandboxSpec:
         code="TREE",
         tmp_mb=tmp_mb,
         disk=False,
-        layers=False,
+        layers="",
     )

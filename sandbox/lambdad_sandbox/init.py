@@ -1,7 +1,9 @@
-"""PID 1 of an environment: starts its processes, reaps, reports exits, and nothing else.
+"""PID 1 of an environment: starts its processes, signals them, reaps them, and reports.
 
 It is confined like everything it starts, holds no payload and no variable of the function
-longer than it takes to start a process, and ends with the daemon's end of its channel.
+longer than it takes to start a process, waits for nothing that a guest could hold back, and
+ends with the daemon's end of its channel. It knows no life cycle: the daemon says who is
+started, and when.
 """
 
 from __future__ import annotations
@@ -23,13 +25,17 @@ from lambdad_sandbox import enter, syscalls
 from lambdad_sandbox.channel import close_all, receive, send
 from lambdad_sandbox.errors import UnexpectedMessage
 from lambdad_sandbox.messages import (
+    LOG_FD,
     Become,
     Emptied,
     Entered,
     KillAll,
     Message,
+    OpenSocket,
     ProcessExited,
     ProcessStarted,
+    SignalProcess,
+    SocketOpened,
     Spawned,
     StartProcess,
 )
@@ -44,8 +50,11 @@ class Init:
     def __init__(self, control: socket.socket, client: str) -> None:
         self._control, self._client = control, client
         self._not_for_guests: tuple[int, ...] = ()
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str] = {}  # by pid, until it is reaped
+        self._starting: dict[int, int] = {}  # pids by the pipe that tells how their exec went
         self._early: list[Message] | None = []
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
 
     def run(self, listener: int | None) -> None:
         """Serve until the daemon's end is closed; never returns.
@@ -68,16 +77,16 @@ class Init:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         self._reap()
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(wake, select.POLLIN)
+        self._poll.register(wake, select.POLLIN)
         while True:
-            for descriptor, _ in poll.poll():
-                if descriptor == wake:
-                    os.read(wake, 4096)
-                    self._reap()
-                else:
-                    self._obey()
+            ready = {descriptor for descriptor, _ in self._poll.poll()}
+            for told in ready & self._starting.keys():
+                self._started(told)
+            if wake in ready:
+                os.read(wake, 4096)
+                self._reap()
+            if self._control.fileno() in ready:
+                self._obey()
 
     def _say(self, message: Message) -> None:
         """Tell the daemon, but nothing before it knows that the sandbox stands."""
@@ -102,10 +111,14 @@ class Init:
             os._exit(0)
         if isinstance(message, StartProcess):
             self._start(message, descriptors)
+        elif isinstance(message, SignalProcess):
+            self._signal(message)
+        elif isinstance(message, OpenSocket):
+            self._open_socket(message.key)
         elif isinstance(message, KillAll):
             self._kill_all()
         else:
-            raise UnexpectedMessage("StartProcess or KillAll", message)
+            raise UnexpectedMessage("an order for init", message)
 
     def _start(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
         try:
@@ -115,19 +128,27 @@ class Init:
                 self._fork(wanted, descriptors)
         except OSError as error:  # No process is to be had.
             self._say(ProcessStarted(wanted.name, error.errno or errno.EAGAIN))
+        finally:
+            close_all(descriptors)
 
     def _fork(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
         pid = syscalls.fork()
         if pid == 0:
             self._become(wanted, descriptors)
             os._exit(run_client(self._client, wanted.environ))
-        close_all(descriptors)
-        self._names[pid] = wanted.name
+        self._born(pid, wanted.name)
 
     def _execute(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
-        """Fork and exec; a failure is told by its errno through a pipe that exec closes."""
-        told, tell = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
+        """Fork and exec; a failure is told by its errno through a pipe that exec closes.
+
+        That is not waited for: other guests may stop the child before it gets so far.
+        """
+        told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            pid = os.fork()
+        except OSError:
+            close_all((told, tell))
+            raise
         if pid == 0:
             try:
                 self._become(wanted, descriptors)
@@ -135,31 +156,69 @@ class Init:
                     signal.signal(number, signal.SIG_DFL)  # Python ignores these, others do not.
                 os.execve(wanted.command[0], wanted.command, wanted.environ)
             except OSError as error:
-                os.write(tell, b"%d" % (error.errno or errno.EINVAL))
+                os.write(tell, bytes([error.errno or errno.EINVAL]))
             os._exit(127)
         os.close(tell)
-        close_all(descriptors)
-        failure = int(os.read(told, 8) or b"0")
+        self._born(pid, wanted.name)
+        self._starting[told] = pid
+        self._poll.register(told, select.POLLIN)
+
+    def _born(self, pid: int, name: str) -> None:
+        """Parent and child both make the group: a signal may come before either's next step."""
+        with contextlib.suppress(PermissionError, ProcessLookupError):  # It was faster.
+            os.setpgid(pid, pid)
+        self._names[pid] = name
+
+    def _started(self, told: int) -> None:
+        """Exec has closed the pipe, or it holds the reason why there was none."""
+        self._poll.unregister(told)
+        pid = self._starting.pop(told)
+        try:
+            failure = int.from_bytes(os.read(told, 1), "big")
+        except BlockingIOError:  # The child is gone, but another guest holds its end of the pipe.
+            failure = 0
         os.close(told)
+        self._say(ProcessStarted(self._names[pid], failure))
         if failure:
-            os.waitpid(pid, 0)
-        else:
-            self._names[pid] = wanted.name
-        self._say(ProcessStarted(wanted.name, failure))
+            del self._names[pid]  # Its end is no news.
 
     def _become(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
         """In the child: nothing of init's but the confinement stays."""
         if self._not_for_guests:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        close_all(self._not_for_guests)
+        close_all((*self._not_for_guests, *self._starting))
         self._control.close()
         os.setpgid(0, 0)
-        os.dup2(descriptors[0], 1)
-        os.dup2(descriptors[-1], 2)
+        given = dict(zip(wanted.descriptors, descriptors))
+        os.dup2(given["stdout"], 1)
+        os.dup2(given.get("stderr", 1), 2)
+        if "log" in given:
+            # A client that is executed has to inherit it; what a loaded one starts has not.
+            os.dup2(given["log"], LOG_FD, inheritable=bool(wanted.command))
         close_all(descriptors)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
         os.chdir(wanted.directory)
+
+    def _signal(self, wanted: SignalProcess) -> None:
+        """Signal a group, and its first process also where it has left for another group.
+
+        Who is not reaped keeps its pid, so nobody else can be meant.
+        """
+        for pid, name in self._names.items():
+            if name == wanted.name:
+                with contextlib.suppress(ProcessLookupError):  # They all left.
+                    os.killpg(pid, wanted.number)
+                if os.getpgid(pid) != pid:
+                    os.kill(pid, wanted.number)
+
+    def _open_socket(self, key: int) -> None:
+        """It is not connected here: who listens inside could make that wait."""
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+                send(self._control, SocketOpened(key, 0), [made.fileno()])
+        except OSError as error:
+            send(self._control, SocketOpened(key, error.errno or errno.EAGAIN))
 
     def _reap(self) -> None:
         while True:
@@ -172,6 +231,9 @@ class Init:
             self._report(pid, status)
 
     def _report(self, pid: int, status: int) -> None:
+        for told, starting in tuple(self._starting.items()):
+            if starting == pid:
+                self._started(told)
         name = self._names.pop(pid, None)
         if name is not None:
             self._say(ProcessExited(name, status))

@@ -1,4 +1,4 @@
-"""The ten things that daemon, zygote and init say to each other. Closed: there is no eleventh.
+"""The thirteen things that daemon, zygote and init say to each other. Closed: no fourteenth.
 
 Each is a frozen value; on the wire a msgpack array of its name and its fields. Descriptors
 travel beside a message, in the order that it names. No payload and no log line ever does.
@@ -12,6 +12,10 @@ from typing import Any, Union
 import msgpack
 
 from lambdad_sandbox.errors import UnexpectedMessage
+
+# Where a guest process finds the descriptor called "log"; AWS uses this number in its Java and
+# .NET runtimes. Init never has so many open itself.
+LOG_FD = 62
 
 
 @dataclass(frozen=True)
@@ -58,24 +62,30 @@ class Entered:
 
 @dataclass(frozen=True)
 class StartProcess:
-    """Daemon to init: start a guest process; its standard output and error come along.
+    """Daemon to init: start a guest process in a process group of its own.
 
     Attributes:
-        name: how later messages call it.
+        name: how other messages call it, such as ``runtime``.
         command: what to execute; empty for the runtime client that the zygote has loaded.
         environ: its whole environment.
         directory: where it starts.
+        descriptors: the names of those sent along: ``stdout``; ``stderr``, which is
+            ``stdout`` if it is not named; ``log``, which becomes number ``LOG_FD``.
     """
 
     name: str
     command: tuple[str, ...]
     environ: dict[str, str]
     directory: str
+    descriptors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ProcessStarted:
-    """Init to daemon: it runs; ``errno`` is not 0 when the command could not be executed."""
+    """Init to daemon: it runs; ``errno`` is not 0 when the command could not be executed.
+
+    Of one without a command only the failure is told.
+    """
 
     name: str
     errno: int
@@ -90,6 +100,14 @@ class ProcessExited:
 
 
 @dataclass(frozen=True)
+class SignalProcess:
+    """Daemon to init: a signal for its whole process group; for one that is gone, nothing."""
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True)
 class KillAll:
     """Daemon to init: end every guest process; files stay."""
 
@@ -99,9 +117,24 @@ class Emptied:
     """Init to daemon: no guest process is left."""
 
 
+@dataclass(frozen=True)
+class OpenSocket:
+    """Daemon to init: make a TCP socket in this network, not connected; ``key`` names it."""
+
+    key: int
+
+
+@dataclass(frozen=True)
+class SocketOpened:
+    """Init to daemon: the socket comes along, unless ``errno`` says why there is none."""
+
+    key: int
+    errno: int
+
+
 Message = Union[
     SpawnRequest, Spawned, SpawnFailed, Become, Entered, StartProcess, ProcessStarted,
-    ProcessExited, KillAll, Emptied,
+    ProcessExited, SignalProcess, KillAll, Emptied, OpenSocket, SocketOpened,
 ]  # fmt: skip
 
 _KINDS = {kind.__name__: kind for kind in Message.__args__}  # type: ignore[attr-defined]
@@ -116,11 +149,11 @@ def decode(data: bytes) -> Message:
     """Read one message.
 
     Raises:
-        UnexpectedMessage: it is none of the ten.
+        UnexpectedMessage: it is none of them.
     """
     try:
         name, *fields = msgpack.unpackb(data, use_list=False)
         message: Message = _KINDS[name](*fields)
     except (KeyError, TypeError, ValueError) as error:
-        raise UnexpectedMessage("one of the ten messages", data[:64]) from error
+        raise UnexpectedMessage("one of the thirteen messages", data[:64]) from error
     return message

@@ -146,18 +146,18 @@ def make(spec: SandboxSpec) -> tuple[Step, ...]:
     """The steps from a blank sandbox to a confined ``init`` of one function."""
     size = spec.tmp_mb
     disk = Attach("tmp", "/tmp") if spec.disk else Tmpfs("/tmp", "1777", size * 1024, size * 128)
-    layers = (Attach("layers", "/opt"),) if spec.layers else ()
     if spec.root:
-        code: tuple[Step, ...] = (Attach("code", "/var/task"),)
+        layers: tuple[Step, ...] = (Attach("layers", "/opt"),) if spec.layers else ()
+        code: tuple[Step, ...] = (Attach("code", "/var/task"), *layers)
         # The zygote has emptied the bounding set before; a user namespace fills it again.
         identity: tuple[Step, ...] = (Identity(spec.uid, spec.gid),)
     else:
-        code = (Bind(f"{_CODE}/{spec.code}", "/var/task"), Unmount(_CODE))
+        layers = (Bind(f"{_CODE}/{spec.layers}", "/opt"),) if spec.layers else ()
+        code = (Bind(f"{_CODE}/{spec.code}", "/var/task"), *layers, Unmount(_CODE))
         identity = (NewUserNamespace(spec.uid, spec.gid), DropBoundingSet())
     return (
         disk,
         *code,
-        *layers,
         *identity,
         DropCapabilities(),
         NewKeyring(),

@@ -65,7 +65,8 @@ class SandboxSpec:
             descriptor instead.
         tmp_mb: the size of its ``/tmp``.
         disk: whether a disk for ``/tmp`` comes along; else it is in memory.
-        layers: whether a tree for ``/opt`` comes along.
+        layers: where in that folder lies what ``/opt`` shows; empty without layers. What root
+            makes gets it as a descriptor instead, too.
     """
 
     root: bool
@@ -74,7 +75,7 @@ class SandboxSpec:
     code: str
     tmp_mb: int
     disk: bool
-    layers: bool
+    layers: str
 
     def __post_init__(self) -> None:
         if self.uid <= 0 or self.gid <= 0:

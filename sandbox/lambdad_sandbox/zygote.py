@@ -91,7 +91,8 @@ def _rehearse(client: str) -> None:
     """
     environ = {f"LAMBDAD_{number}": "rehearsal" for number in range(24)}
     steps = pack((Tmpfs("/tmp", "1777", 1, 1), Attach("code", "/var/task"), Identity(1, 1)))
-    orders = (Become(steps, ("code",)), StartProcess("runtime", (), environ, "/var/task"))
+    start = StartProcess("runtime", (), environ, "/var/task", ("stdout",))
+    orders = (Become(steps, ("code",)), start)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         for _ in range(_REHEARSALS):

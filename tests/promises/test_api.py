@@ -396,7 +396,7 @@ def test_api_10_secrets_are_in_no_log(daemon, deploy, invoke, secret):
     assert answer.error == "Unhandled"
     assert secret not in answer.body.decode()
     assert secret not in daemon.said()
-    for path in (daemon.state_dir / "logs").iterdir():
+    for path in (daemon.state_dir / "logs").rglob("*.segment"):
         assert secret.encode() not in path.read_bytes()
 
 

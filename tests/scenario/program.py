@@ -91,7 +91,7 @@ class Program:
             self.process.kill()
             self._reap()
             raise
-        self.client = client_of(self.url)
+        self.client, self.logs = client_of(self.url), client_of(self.url, service="logs")
         if UNLIMITED not in flags:
             assert self.cgroups(), "the daemon has no cgroup subtree where one is expected"
 
@@ -153,6 +153,7 @@ class Program:
         self.process.stdout.close()
         if hasattr(self, "client"):
             self.client.close()
+            self.logs.close()
 
     # --- what there is of it ------------------------------------------------------------
 
@@ -218,8 +219,15 @@ class Program:
 
     def log_of(self, name: str) -> str:
         """The whole log of a function."""
-        path = self.state_dir / "logs" / f"{name}.log"
-        return path.read_text() if path.exists() else ""
+        pages = self.logs.get_paginator("filter_log_events")
+        try:
+            return "".join(
+                event["message"]
+                for page in pages.paginate(logGroupName=f"/aws/lambda/{name}")
+                for event in page["events"]
+            )
+        except self.logs.exceptions.ResourceNotFoundException:
+            return ""
 
     def wait_for_log(self, name: str, text: str, times: int = 1) -> None:
         """Until a function has said so, so often."""
@@ -254,10 +262,10 @@ def cgroups_of_ours() -> list[Path]:
     return [top / way for top in tops for way in sorted(ways | {PurePosixPath()})]
 
 
-def client_of(url: str, key: str = "any", **more: Any) -> Any:
+def client_of(url: str, key: str = "any", service: str = "lambda", **more: Any) -> Any:
     """AWS's client, which never asks twice; ``key`` is the key's id and its secret."""
     return boto3.client(
-        "lambda",
+        service,
         endpoint_url=url,
         region_name="us-east-1",
         aws_access_key_id=key,

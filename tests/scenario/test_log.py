@@ -92,4 +92,6 @@ def test_output_that_is_no_utf_8_does_no_harm(deploy, daemon):
 def test_what_init_prints_stands_before_start_in_the_log_of_the_function(daemon, deploy, invoke):
     name = deploy("print('in init')\ndef handler(event, context): print('in invoke')")
     answer = invoke(name)
-    assert daemon.log_of(name) == "in init\n" + answer.log
+    begin, log = daemon.log_of(name).split("\n", 1)
+    assert begin.startswith("INIT_START Runtime Version: python:3.")
+    assert log == "in init\n" + answer.log

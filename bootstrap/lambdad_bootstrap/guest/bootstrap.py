@@ -20,19 +20,28 @@ import traceback
 # The name is enough for type checkers, and `typing` costs more to import than all of this.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, MutableMapping
     from typing import Any, NoReturn
 
     # File, line, function, and the text of the line.
     Frame = tuple[str, int, str, str]
 
-    from lambdad_bootstrap.guest import lambdad_client, lambdad_context, lambdad_json, lambdad_log
+    from lambdad_bootstrap.guest import (
+        lambdad_client,
+        lambdad_context,
+        lambdad_json,
+        lambdad_log,
+        lambdad_snapstart,
+        lambdad_workers,
+    )
 else:
     # Inside an environment these files lie side by side, without a package around them.
     import lambdad_client
     import lambdad_context
     import lambdad_json
     import lambdad_log
+    import lambdad_snapstart
+    import lambdad_workers
 
 _INIT_WARNING = (
     "LAMBDA_WARNING: Unhandled exception. The function could not be started; most likely its"
@@ -62,7 +71,8 @@ def main() -> NoReturn:
     """Run the function named by the environment, until the process is ended.
 
     Raises:
-        SystemExit: with status 1 when the handler cannot be loaded, or as the function says.
+        SystemExit: with status 1 when the handler cannot be loaded, 64 or 65 when a hook of
+            SnapStart fails, 0 when all workers have ended, or as the function says.
         RuntimeApiError: the Runtime API is not to be spoken with any more.
     """
     # Imported ahead, this module must not be what a function's `import bootstrap` finds.
@@ -70,11 +80,13 @@ def main() -> NoReturn:
         sys.modules.pop(__name__, None)
     sys.stdout, sys.stderr = lambdad_log.Unbuffered(sys.stdout), lambdad_log.Unbuffered(sys.stderr)
     environ = os.environ
-    runtime = Runtime(environ)
+    runtime = Runtime(environ, lambdad_workers.client_of(environ))
     extend_search_path(
         environ.get("LAMBDA_TASK_ROOT", "/var/task"), environ.get("PYTHONPATH", "").split(":")
     )
     request_handler = runtime.start(environ.get("_HANDLER", ""))
+    if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        runtime.be_restored()
     while True:
         runtime.run_next(request_handler)
 
@@ -86,11 +98,12 @@ def rehearse() -> None:
     after some rehearsals finds that done, where each write would cost it a copied page.
     """
     ours, theirs = socket.socketpair()
-    root, environ = logging.getLogger(), {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"}
+    root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
+    environ = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "_LAMBDA_TELEMETRY_LOG_FD": "-1"}
     with ours, theirs:
         theirs.sendall(_REHEARSED_EVENT + _REHEARSED_ACCEPTANCE)
-        runtime = Runtime(environ)
+        runtime = Runtime(environ, lambdad_workers.client_of(environ))
         runtime.client.use(ours)
         runtime.run_next(load_handler("rehearsal.handler"))
         runtime.client.close()
@@ -163,14 +176,19 @@ class Runtime:
 
     Args:
         environ: the variables that AWS defines for a runtime.
+        client: its connection.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.client = lambdad_client.RuntimeClient(environ["AWS_LAMBDA_RUNTIME_API"])
+    def __init__(
+        self, environ: MutableMapping[str, str], client: lambdad_client.RuntimeClient
+    ) -> None:
+        self.client = client
         self._encoder = lambdad_json.Encoder(environ.get("AWS_EXECUTION_ENV", ""))
         log_format = environ.get("AWS_LAMBDA_LOG_FORMAT", "")
         self._logs_json = lambdad_log.is_json(log_format)
-        self._log = lambdad_log.set_up(log_format, environ.get("AWS_LAMBDA_LOG_LEVEL", ""))
+        log_level = environ.get("AWS_LAMBDA_LOG_LEVEL", "")
+        self._log = lambdad_log.take_log(environ)
+        self._call = lambdad_log.set_up(log_format, log_level, self._log)
 
     def start(self, handler: str) -> Callable[[Any, Any], Any]:
         """Load the handler, or report why not and end the process with status 1."""
@@ -183,10 +201,32 @@ class Runtime:
         self.client.post_init_error(self._encoder.encode(error).encode(), error["errorType"])
         sys.exit(1)
 
+    def be_restored(self) -> None:
+        """Run the hooks of SnapStart, and wait for the restore that lies between them.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-python.html
+
+        Raises:
+            SystemExit: something failed; it has been logged and reported.
+        """
+        try:
+            lambdad_snapstart.run_before_snapshot()
+            self.client.restore_next()
+        except BaseException as problem:  # noqa: BLE001 - a hook that exits has failed, too
+            body = self._logged(problem)
+            self.client.post_init_error(body, "Runtime.BeforeSnapshotError")
+            sys.exit(64)
+        try:
+            lambdad_snapstart.run_after_restore()
+        except BaseException as problem:  # noqa: BLE001 - as above
+            body = self._logged(problem)
+            self.client.post_restore_error(body, "Runtime.AfterRestoreError")
+            sys.exit(65)
+
     def run_next(self, request_handler: Callable[[Any, Any], Any]) -> None:
         """Wait for an event, run the handler with it, and post what became of it."""
         invocation = self.client.next_invocation()
-        self._log.request_id, self._log.tenant_id = invocation.request_id, invocation.tenant_id
+        self._call.request_id, self._call.tenant_id = invocation.request_id, invocation.tenant_id
         if invocation.trace_id is None:
             os.environ.pop("_X_AMZN_TRACE_ID", None)
         else:
@@ -223,12 +263,19 @@ class Runtime:
             text = f"Unable to marshal response: {error}"
             raise Fault("Runtime.MarshalError", text) from error
 
+    def _logged(self, problem: BaseException) -> bytes:
+        """Log an error that belongs to no event; as it is to be posted."""
+        error = describe(problem, function_frames(problem), "")
+        self._log_error(error)
+        return self._encoder.encode(error).encode()
+
     def _log_error(self, error: dict[str, Any]) -> None:
         if self._logs_json:
-            text = self._encoder.encode(lambdad_log.error_fields(error)) + "\n"
+            lines = [self._encoder.encode(lambdad_log.error_fields(error))]
         else:
-            text = lambdad_log.error_text(error)
-        sys.stdout.write(text)
+            lines = lambdad_log.error_lines(error)
+        kind = lambdad_log.frame_type(logging.ERROR, as_json=self._logs_json)
+        self._log.write_error(lines, kind)
 
 
 def make_context(invocation: lambdad_client.Invocation) -> lambdad_context.LambdaContext:
@@ -263,7 +310,7 @@ def read_event(invocation: lambdad_client.Invocation) -> Any:
         raise Fault("Runtime.UnmarshalError", text) from error
 
 
-def describe(problem: Exception, frames: list[Frame], request_id: str) -> dict[str, Any]:
+def describe(problem: BaseException, frames: list[Frame], request_id: str) -> dict[str, Any]:
     """An error as it is posted and logged, in AWS's order of keys."""
     if isinstance(problem, Fault):
         error_type, trace = problem.error_type, problem.trace
@@ -288,7 +335,7 @@ def describe_for_xray(problem: Exception, frames: list[Frame]) -> dict[str, Any]
     }
 
 
-def function_frames(problem: Exception) -> list[Frame]:
+def function_frames(problem: BaseException) -> list[Frame]:
     """The frames of an error from the first one that is not the runtime's own.
 
     As under AWS's client, frames of any file called bootstrap.py count as its own, but all are

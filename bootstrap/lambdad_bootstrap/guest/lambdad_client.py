@@ -1,4 +1,4 @@
-"""The Runtime API seen from a runtime: one connection, four requests, no decisions.
+"""The Runtime API seen from a runtime: one connection, six requests, no decisions.
 
 This is not a general HTTP client: it speaks HTTP/1.1 to one server, waits for ever where the
 Runtime API may be silent for ever, and knows of an answer only what the Runtime API sends.
@@ -27,7 +27,11 @@ _JOINED_BYTES_MAX = 64 << 10
 
 
 class RuntimeApiError(Exception):
-    """The Runtime API refused a request or broke off; the process is of no further use."""
+    """The Runtime API refused a request, with a status, or broke off, without one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Unanswered(RuntimeApiError):
@@ -77,15 +81,8 @@ class RuntimeClient:
         self._stream: BufferedReader | None = None
 
     def next_invocation(self) -> Invocation:
-        """Wait for an event. A connection lost before the answer is replaced once."""
-        try:
-            status, headers, body = self._exchange(self._poll)
-        except Unanswered:
-            self.close()
-            status, headers, body = self._exchange(self._poll)
-        if status != 200:
-            msg = f"cannot get the next invocation: {status} {body!r}"
-            raise RuntimeApiError(msg)
+        """Wait for an event."""
+        headers, body = self._get(self._poll, "the next invocation")
         return Invocation(headers, body)
 
     def post_response(self, invocation: Invocation, body: bytes, content_type: str) -> None:
@@ -106,6 +103,15 @@ class RuntimeClient:
         headers = f"Lambda-Runtime-Function-Error-Type: {error_type}\r\n"
         self._post(f"{_RUNTIME}/init/error", headers, body)
 
+    def restore_next(self) -> None:
+        """Say that the snapshot can be taken, and wait until it has been restored."""
+        request = f"GET {_RUNTIME}/restore/next HTTP/1.1\r\n{self._common}\r\n"
+        self._get(request.encode(), "the restore")
+
+    def post_restore_error(self, body: bytes, error_type: str) -> None:
+        headers = f"Lambda-Runtime-Function-Error-Type: {error_type}\r\n"
+        self._post(f"{_RUNTIME}/restore/error", headers, body)
+
     def close(self) -> None:
         """Forget the connection; the next request makes a new one."""
         if self._socket is not None and self._stream is not None:
@@ -113,13 +119,25 @@ class RuntimeClient:
             self._socket.close()
         self._socket = self._stream = None
 
+    def _get(self, request: bytes, what: str) -> tuple[dict[str, str], bytes]:
+        """Headers and body. A connection lost before the answer is replaced once."""
+        try:
+            status, headers, body = self._exchange(request)
+        except Unanswered:
+            self.close()
+            status, headers, body = self._exchange(request)
+        if status != 200:
+            msg = f"cannot get {what}: {status} {body!r}"
+            raise RuntimeApiError(msg, status)
+        return headers, body
+
     def _post(self, path: str, headers: str, body: bytes, also_fine: int = _ACCEPTED) -> None:
         length = f"Content-Length: {len(body)}\r\n"
         head = f"POST {path} HTTP/1.1\r\n{self._common}{headers}{length}\r\n".encode()
         status, _, answer = self._exchange(head, body)
         if status not in {_ACCEPTED, also_fine}:
             msg = f"cannot post to {path}: {status} {answer!r}"
-            raise RuntimeApiError(msg)
+            raise RuntimeApiError(msg, status)
 
     def _exchange(self, head: bytes, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         try:

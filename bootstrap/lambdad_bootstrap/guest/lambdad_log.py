@@ -1,31 +1,35 @@
-"""The function's log: standard output, where every line is written at once.
+"""The function's log: frames on the log descriptor, or lines on standard output without one.
 
-Forms are those of AWS's Python client, as text and as JSON:
+Forms are those of AWS's Python client 4.2.2, as text and as JSON:
 https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html
-Lines of the platform itself (START, END, REPORT) are not written here.
+Everything is written at once. What is printed does not come by here, nor do the lines of the
+platform itself (START, END, REPORT).
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 import traceback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from types import TracebackType
-    from typing import Any, TextIO
+    from typing import Any, TextIO, Union
 
+    Log = Union["StandardOutput", "LogDescriptor"]
     SysExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 _SECOND = "%Y-%m-%dT%H:%M:%SZ"
 _TEXT_FORM = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
-# On a pipe only a carriage return keeps the lines of one error together, and no-break spaces
-# keep their indentation where logs are shown.
-_LINE_END_INSIDE = "\r"
+# Indentation that is kept where logs are shown.
 _INDENT = "\u00a0"
+# The type of a frame is its form; the bits above that are the level.
+_TEXT_FRAME, _JSON_FRAME = 0xA55A0003, 0xA55A0002
 # Whatever a record holds beyond these was put there with `extra`.
 _OWN_FIELDS = frozenset(
     {
@@ -93,14 +97,61 @@ class CallFilter(logging.Filter):
         return True
 
 
-class OutputHandler(logging.Handler):
-    """Writes records to whatever standard output is at that moment.
+class StandardOutput:
+    """The log where the platform takes no frames: whatever standard output is at that moment."""
 
-    As under AWS's client, a record that cannot be rendered raises where it was logged.
+    def write(self, text: str, _frame_type: int) -> None:
+        sys.stdout.write(text)
+
+    def write_error(self, lines: list[str], _frame_type: int) -> None:
+        # Only a carriage return keeps the lines of one error together.
+        sys.stdout.write("\r".join(lines) + "\n")
+
+    def close(self) -> None:
+        """Leave it open: others write there, too."""
+
+
+class LogDescriptor:
+    """The log where the platform takes frames: each is one log event of as many lines as it has.
+
+    Before the text stand the frame's type (4 bytes), the length of the text (4), and the time in
+    microseconds since the epoch (8), big-endian.
     """
 
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, text: str, frame_type: int) -> None:
+        message = text.encode()
+        lead = frame_type << 32 | len(message)
+        frame = lead.to_bytes(8, "big") + (time.time_ns() // 1000).to_bytes(8, "big") + message
+        written = os.write(self._descriptor, frame)
+        while written < len(frame):  # A signal came in between.
+            written += os.write(self._descriptor, frame[written:])
+
+    def write_error(self, lines: list[str], frame_type: int) -> None:
+        self.write("\n".join(lines), frame_type)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class LogHandler(logging.Handler):
+    """Writes records to the log.
+
+    As under AWS's client, a record that cannot be rendered raises where it was logged, and
+    without a level or JSON asked for, frames do not say the level of text.
+    """
+
+    def __init__(self, log: Log, *, says_level: bool) -> None:
+        super().__init__()
+        self._log, self._says_level = log, says_level
+
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stdout.write(self.format(record))
+        text = self.format(record)
+        as_json = isinstance(self.formatter, JsonFormatter)
+        kind = frame_type(record.levelno, as_json=as_json) if self._says_level else _TEXT_FRAME
+        self._log.write(text, kind)
 
 
 class JsonFormatter(logging.Formatter):
@@ -111,7 +162,7 @@ class JsonFormatter(logging.Formatter):
         self._encoder = json.JSONEncoder(ensure_ascii=False, default=str)
 
     def format(self, record: logging.LogRecord) -> str:
-        record.levelno = min(logging.CRITICAL, max(logging.NOTSET, record.levelno)) // 10 * 10
+        record.levelno = _rounded(record.levelno)
         record.levelname = logging.getLevelName(record.levelno)
         plain_dict = isinstance(record.msg, dict) and not record.args
         place = f"{record.pathname}:{record.funcName}:{record.lineno}"
@@ -142,23 +193,40 @@ def _exception_fields(exc_info: SysExcInfo | tuple[None, None, None] | None) -> 
     }
 
 
+def frame_type(levelno: int, *, as_json: bool) -> int:
+    """The type of a frame, for a level of the logging module."""
+    tens = _rounded(levelno) // 10
+    return (_JSON_FRAME if as_json else _TEXT_FRAME) | (tens + 1 << 2 if tens else 0)
+
+
+def _rounded(levelno: int) -> int:
+    return min(logging.CRITICAL, max(logging.NOTSET, levelno)) // 10 * 10
+
+
+def take_log(environ: MutableMapping[str, str]) -> Log:
+    """The log of this process; functions are not to see the variable that says which."""
+    descriptor = environ.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
+    return StandardOutput() if descriptor is None else LogDescriptor(int(descriptor))
+
+
 def is_json(log_format: str) -> bool:
     """Whether AWS_LAMBDA_LOG_FORMAT asks for JSON."""
     return log_format.upper() == "JSON"
 
 
-def set_up(log_format: str, log_level: str) -> CallFilter:
+def set_up(log_format: str, log_level: str, log: Log) -> CallFilter:
     """Give the root logger its handler.
 
     Args:
         log_format: AWS_LAMBDA_LOG_FORMAT, or nothing.
         log_level: AWS_LAMBDA_LOG_LEVEL, or nothing; an unknown one changes nothing.
+        log: where records go.
 
     Returns:
         the filter that is to be told of each call.
     """
     logging.Formatter.converter = time.gmtime
-    handler = OutputHandler()
+    handler = LogHandler(log, says_level=is_json(log_format) or bool(log_level))
     text = logging.Formatter(_TEXT_FORM, "%Y-%m-%dT%H:%M:%S")
     handler.setFormatter(JsonFormatter() if is_json(log_format) else text)
     call = CallFilter()
@@ -176,13 +244,13 @@ def error_fields(error: dict[str, Any]) -> dict[str, Any]:
     return {"timestamp": time.strftime(_SECOND, time.gmtime()), "level": "ERROR", **error}
 
 
-def error_text(error: dict[str, Any]) -> str:
-    """An error as the text format logs it: one line for a log, many for a reader."""
+def error_lines(error: dict[str, Any]) -> list[str]:
+    """An error as the text format logs it: one event for a log, many lines for a reader."""
     title = ": ".join(filter(None, [error["errorType"], error["errorMessage"]]))
     lines = [f"[ERROR] {title}", "Traceback (most recent call last):"]
     for entry in error["stackTrace"]:
         lines.extend(map(_indented, entry.splitlines() or [""]))
-    return _LINE_END_INSIDE.join(lines) + "\n"
+    return lines
 
 
 def _indented(line: str) -> str:

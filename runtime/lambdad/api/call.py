@@ -14,10 +14,12 @@ class Call:
         request_id: what the answer's ``x-amzn-RequestId`` says.
         trace: the incoming ``X-Amzn-Trace-Id``; empty if there was none.
         endpoint: scheme, host and port by which the client came.
+        content_type: of the body, as the client names it; empty if it does not.
         code_path: by the digest of a zip, the path at which it may be had for a while.
     """
 
     request_id: str
     trace: str = ""
     endpoint: str = ""
+    content_type: str = ""
     code_path: Callable[[str], str] = str

@@ -8,7 +8,8 @@ may call is asked before anything is done; how requests come over the wire is th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +21,8 @@ from aiohttp import web
 from lambdad.api import origin, sigv4
 from lambdad.api.call import Call
 from lambdad.api.code_links import CodeLinks
+from lambdad.api.logs.door import SERVICE as LOGS
+from lambdad.api.logs.door import LogsApi, refusal
 from lambdad.api.operations.invoke import payload_too_large
 from lambdad.api.wire import model, render, validate
 from lambdad.api.wire.parse import Unparsable, parse
@@ -27,7 +30,7 @@ from lambdad.api.wire.render import Answer
 from lambdad.api.wire.route import MethodNotAllowed, Router, UnknownOperation
 from lambdad.body import CutOff, read_body
 from lambdad.code.blobs import Blobs
-from lambdad.http_door import Door, Sweep, Terms, target
+from lambdad.http_door import Door, Sweep, Terms, begin, target
 from lambdad.model import ids, limits
 from lambdad.model.clock import Clock
 from lambdad.model.errors import ApiError, PlatformFault, invalid_parameter
@@ -45,7 +48,7 @@ TERMS = Terms(
 
 
 class ApiServer:
-    """Serves the Lambda API.
+    """Serves the Lambda API, and the API of the logs.
 
     Args:
         operations: by the name in the model; all others are refused by name.
@@ -54,6 +57,7 @@ class ApiServer:
         host: the address that is listened on; another name is refused, unless callers sign.
         region: that signatures must be for.
         keys: who may call; None if nobody has to sign.
+        logs: who answers what has a target instead of a path; None if nobody does.
         terms: what clients are granted.
     """
 
@@ -66,11 +70,12 @@ class ApiServer:
         host: str,
         region: str,
         keys: sigv4.Keys | None = None,
+        logs: LogsApi | None = None,
         terms: Terms = TERMS,
     ) -> None:
         self._operations, self._blobs, self._clock = operations, blobs, clock
         self._host, self._region, self._keys, self._terms = host, region, keys, terms
-        self._links = CodeLinks()
+        self._logs, self._links = logs, CodeLinks()
         self._model = model.load()
         self._router = Router(self._model)
 
@@ -98,11 +103,17 @@ class ApiServer:
         except Exception:  # noqa: BLE001  whatever it is, the client gets an answer
             _log.exception("cannot answer", request_id=request_id)
             answer = self._error(_service_exception("An internal error has occurred"))
-        return _response(answer, request_id)
+        answer.headers["x-amzn-RequestId"] = request_id
+        if isinstance(answer.body, bytes):
+            return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        return await _send(request, answer.status, answer.headers, answer.body)
 
     async def _answer(
         self, request: web.BaseRequest, path: str, raw_query: str, request_id: str
     ) -> Answer:
+        asked = request.headers.get("X-Amz-Target")
+        if self._logs is not None and asked is not None and path == "/":
+            return await self._answer_logs(self._logs, request, asked, raw_query)
         query = parse_qsl(raw_query, keep_blank_values=True) if raw_query else []
         try:
             operation, labels = self._router.match(request.method, path, query)
@@ -128,9 +139,20 @@ class ApiServer:
             request_id,
             headers.get("x-amzn-trace-id", ""),
             f"http://{request.host}",
+            headers.get("Content-Type", ""),
             partial(self._links.path, now=self._clock.now()),
         )
         return render.render(operation, await handler(params, call))
+
+    async def _answer_logs(
+        self, logs: LogsApi, request: web.BaseRequest, asked: str, query: str
+    ) -> Answer:
+        """The other service has a form of its own for everything, errors too."""
+        try:
+            body = await self._body(request, "/", query, asked, LOGS)
+            return await logs.answer(asked, body)
+        except ApiError as error:
+            return refusal(error)
 
     def _refuse_pages(self, request: web.BaseRequest) -> None:
         """Refuse what a page in somebody's browser sends; who signs is no such page."""
@@ -138,7 +160,14 @@ class ApiServer:
         if self._keys is None:
             origin.refuse_strange_host(request.headers.get("Host", ""), self._host)
 
-    async def _body(self, request: web.BaseRequest, path: str, query: str, operation: str) -> bytes:
+    async def _body(
+        self,
+        request: web.BaseRequest,
+        path: str,
+        query: str,
+        operation: str,
+        service: str = "lambda",
+    ) -> bytes:
         """The body, from a caller who may call.
 
         Raises:
@@ -148,7 +177,7 @@ class ApiServer:
         if self._keys is None:
             return await _read(request, operation)
         signed = sigv4.Signed(request.method, path, query, sigv4.joined(request.headers.items()))
-        claim = sigv4.read_claim(signed, self._region, self._clock.now())
+        claim = sigv4.read_claim(signed, self._region, self._clock.now(), service)
         if claim.access_key_id in self._keys:
             body = await _read(request, operation)
         else:
@@ -165,7 +194,8 @@ class ApiServer:
         """The answer to what is no request, or to one that nobody could answer."""
         code = "ServiceException" if status >= 500 else "BadRequestException"
         answer = self._error(ApiError(code, status.phrase))
-        return _response(answer._replace(status=status), ids.request_id())
+        answer.headers["x-amzn-RequestId"] = ids.request_id()
+        return web.Response(status=status, headers=answer.headers, body=answer.body)
 
     def _code(self, tree: str, request_id: str) -> web.StreamResponse:
         """The zip of a function, as it was uploaded; its name is the digest of its content."""
@@ -178,9 +208,21 @@ class ApiServer:
         return web.FileResponse(path, headers=headers)
 
 
-def _response(answer: Answer, request_id: str) -> web.Response:
-    answer.headers["x-amzn-RequestId"] = request_id
-    return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+async def _send(
+    request: web.BaseRequest,
+    status: int,
+    headers: dict[str, str],
+    body: AsyncGenerator[bytes, None],
+) -> web.StreamResponse:
+    """Send a body as it comes; if the client goes, it is told so and left unread."""
+    response = web.StreamResponse(status=status, headers=headers)
+    async with aclosing(body):
+        with suppress(ConnectionError):
+            await begin(response, request)
+        with suppress(ConnectionError):
+            async for piece in body:
+                await response.write(piece)
+    return response
 
 
 def _service_exception(message: str) -> ApiError:

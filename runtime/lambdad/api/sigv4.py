@@ -1,4 +1,4 @@
-"""Signature version 4: whether a request was signed by who has one of our keys. Pure.
+"""Signature version 4: whether a request was signed by who has one of our keys; and to sign. Pure.
 
 Requests are taken exactly as they came: neither path nor query is normalised, so what was signed
 is what is served. ``UNSIGNED-PAYLOAD`` and signatures in the query are not taken: Lambda's
@@ -22,7 +22,7 @@ from lambdad.model import limits
 from lambdad.model.errors import ApiError
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
-_SERVICE, _TERMINATOR = "lambda", "aws4_request"
+_TERMINATOR = "aws4_request"
 _BASIC_FORMAT = "%Y%m%dT%H%M%SZ"
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
 _IN_QUERY = re.compile(r"(?:^|&)X-Amz-(?:Signature|Algorithm|Credential)=", re.IGNORECASE)
@@ -81,14 +81,14 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def read_claim(request: Signed, region: str, now: float) -> Claim:
+def read_claim(request: Signed, region: str, now: float, service: str = "lambda") -> Claim:
     """What a request claims, if that can be accepted at this time; needs no body and no secret.
 
     Raises:
         ApiError: it is not signed, or not for this service, this region or this time.
     """
     claim = _parse(request)
-    problem = _wrong_scope(claim, region) or _wrong_time(claim.date, now)
+    problem = _wrong_scope(claim, region, service) or _wrong_time(claim.date, now)
     if problem is None and not {"host", _date_header(request)} <= set(claim.signed_headers):
         problem = "'Host' and the date must be a 'SignedHeader' in the AWS Authorization."
     if problem is not None:
@@ -114,6 +114,33 @@ def check(claim: Claim, request: Signed, body_sha256: str, keys: Keys) -> None:
     good &= request.headers.get("x-amz-content-sha256", body_sha256) == body_sha256
     if key is None or not good:
         raise ApiError("InvalidSignatureException", _MISMATCH)
+
+
+def authorization(
+    request: Signed, body_sha256: str, access_key_id: str, secret: str, scope: tuple[str, str]
+) -> str:
+    """The ``Authorization`` of a request, all of whose headers are signed.
+
+    Args:
+        request: has the headers ``host`` and ``x-amz-date``.
+        body_sha256: of the body, in hexadecimal.
+        access_key_id: of the key that signs.
+        secret: the key itself.
+        scope: region and service.
+    """
+    date, names = request.headers["x-amz-date"], tuple(sorted(request.headers))
+    place = "/".join((date[:8], *scope, _TERMINATOR))
+    claim = Claim(access_key_id, place, names, "", date)
+    signature = _signature(secret, claim, _canonical(request, names, body_sha256))
+    return (
+        f"{_ALGORITHM} Credential={access_key_id}/{place}, SignedHeaders={';'.join(names)}, "
+        f"Signature={signature}"
+    )
+
+
+def basic_format(epoch_s: float) -> str:
+    """A moment as ``X-Amz-Date`` has it: ``20261121T093000Z``."""
+    return dt.datetime.fromtimestamp(epoch_s, dt.UTC).strftime(_BASIC_FORMAT)
 
 
 def _parse(request: Signed) -> Claim:
@@ -170,7 +197,7 @@ def _epoch(basic_date: str) -> float:
     return dt.datetime.strptime(basic_date, _BASIC_FORMAT).replace(tzinfo=dt.UTC).timestamp()
 
 
-def _wrong_scope(claim: Claim, region: str) -> str | None:
+def _wrong_scope(claim: Claim, region: str, service: str) -> str | None:
     date, *place = claim.scope.split("/")
     if len(place) != 3:
         return (
@@ -179,8 +206,8 @@ def _wrong_scope(claim: Claim, region: str) -> str | None:
         )
     if place[0] != region:
         return f"Credential should be scoped to a valid region, here '{region}'."
-    if place[1] != _SERVICE:
-        return f"Credential should be scoped to correct service: '{_SERVICE}'."
+    if place[1] != service:
+        return f"Credential should be scoped to correct service: '{service}'."
     if place[2] != _TERMINATOR:
         return f"Credential should be scoped with a valid terminator: '{_TERMINATOR}'."
     if date != claim.date[:8]:
@@ -195,16 +222,12 @@ def _wrong_time(date: str, now: float) -> str | None:
     skew_s = limits.signature_skew_s_max
     signed, minutes = _epoch(date), skew_s // 60
     if signed < now - skew_s:
-        last = f"{_basic(now - skew_s)} ({_basic(now)} - {minutes} min.)"
+        last = f"{basic_format(now - skew_s)} ({basic_format(now)} - {minutes} min.)"
         return f"Signature expired: {date} is now earlier than {last}"
     if signed > now + skew_s:
-        first = f"{_basic(now + skew_s)} ({_basic(now)} + {minutes} min.)"
+        first = f"{basic_format(now + skew_s)} ({basic_format(now)} + {minutes} min.)"
         return f"Signature not yet current: {date} is still later than {first}"
     return None
-
-
-def _basic(epoch_s: float) -> str:
-    return dt.datetime.fromtimestamp(epoch_s, dt.UTC).strftime(_BASIC_FORMAT)
 
 
 def _canonical(request: Signed, signed_headers: tuple[str, ...], body_sha256: str) -> str:

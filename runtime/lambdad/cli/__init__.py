@@ -7,6 +7,7 @@ import click
 from lambdad import __version__
 from lambdad.cli.doctor import doctor
 from lambdad.cli.invoke import invoke
+from lambdad.cli.logs import logs
 from lambdad.cli.serve import serve
 
 
@@ -21,4 +22,5 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(invoke)
+main.add_command(logs)
 main.add_command(doctor)

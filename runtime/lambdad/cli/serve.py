@@ -20,7 +20,7 @@ from lambdad.config import Settings, options
 def serve(*, verbose: bool, **values: Any) -> None:
     """Serve the Lambda API.
 
-    Prints one line with the URL when it is ready. Functions' logs are in STATE_DIR/logs.
+    Prints one line with the URL when it is ready. ``lambdad logs`` shows what functions say.
 
     Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start, 2 for a wrong call.
     """

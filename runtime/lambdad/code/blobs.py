@@ -1,4 +1,5 @@
-"""Code at rest: each uploaded zip and its unpacked tree, under the SHA-256 of the zip.
+"""Code at rest: each uploaded zip and its unpacked tree, under the SHA-256 of the zip. Layers are
+kept likewise, and what the layers of a function make together under a digest of theirs.
 
 Content-addressed: what stands under a name never changes, so adding is idempotent and needs no
 lock. This module knows files only; which function uses which tree is the store's to know.
@@ -6,7 +7,7 @@ lock. This module knows files only; which function uses which tree is the store'
 Below the root, which is for the daemon alone::
 
     <sha256>/zip        as uploaded, byte for byte
-    <sha256>/tree/      what an environment sees as /var/task
+    <sha256>/tree/      what an environment sees as /var/task or /opt
     staging/<random>/   being written, or being removed
 """
 
@@ -22,11 +23,11 @@ import secrets
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lambdad.code import unpacking
+from lambdad.code import merging, unpacking
 from lambdad.code.removal import remove
 from lambdad_sandbox import syscalls
 
@@ -89,17 +90,38 @@ class Blobs:
         """
         digest = hashlib.sha256(zip_bytes)
         blob = Blob(digest.hexdigest(), base64.b64encode(digest.digest()).decode(), len(zip_bytes))
-        with self._lock:
-            self._held[blob.tree] += 1
-        try:
-            if not (self._root / blob.tree).exists():
-                self._make(blob.tree, zip_bytes)
-            # Also for what was there already: another thread may have put it there just now.
-            _sync(self._root)
-        except BaseException:
-            self.release(blob.tree)
-            raise
+        self._keep(blob.tree, lambda staged: _fill(staged, zip_bytes))
         return blob
+
+    def merge(self, trees: Sequence[str]) -> str:
+        """Keep what trees, in order, make together; its name. One alone is what it is already.
+
+        After this returns it survives a loss of power, and is held as by ``add``. The trees must
+        be held meanwhile.
+
+        Raises:
+            OSError: the file system would not take it; nothing is kept.
+        """
+        if len(trees) == 1:
+            self.hold(trees[0])
+            return trees[0]
+        merged = hashlib.sha256("\n".join(["merged", *trees]).encode()).hexdigest()
+        paths = [self.path(tree) for tree in trees]
+        self._keep(merged, lambda staged: _fill_merged(staged, paths))
+        return merged
+
+    def unzipped_bytes(self, tree: str) -> int:
+        """What the files of a tree take; it must be held, or in use.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return merging.size_bytes(self.path(tree))
+
+    def hold(self, tree: str) -> None:
+        """Let a tree be where it is, used or not, until ``release``. It takes microseconds."""
+        with self._lock:
+            self._held[tree] += 1
 
     def release(self, tree: str) -> None:
         """What was added is noted where it is used, or is not needed."""
@@ -124,11 +146,23 @@ class Blobs:
                 return None
         return away
 
-    def _make(self, tree: str, zip_bytes: bytes) -> None:
+    def _keep(self, tree: str, fill: Callable[[Path], None]) -> None:
+        """See that a tree is there, on the disk, and hold it."""
+        self.hold(tree)
+        try:
+            if not (self._root / tree).exists():
+                self._make(tree, fill)
+            # Also for what was there already: another thread may have put it there just now.
+            _sync(self._root)
+        except BaseException:
+            self.release(tree)
+            raise
+
+    def _make(self, tree: str, fill: Callable[[Path], None]) -> None:
         """Fill a directory aside and put it in its place, unless another thread was quicker."""
         staged = Path(tempfile.mkdtemp(dir=self._staging))
         try:
-            _fill(staged, zip_bytes)
+            fill(staged)
             _rename_unless_there(staged, self._root / tree)
         finally:
             # What cannot be removed now is swept when the daemon starts again.
@@ -167,6 +201,15 @@ def _fill(staged: Path, zip_bytes: bytes) -> None:
         copy.write_bytes(zip_bytes)
         tree.mkdir(mode=0o700)
         unpacking.unpack(copy, tree)
+        staged.chmod(0o755)
+        syscalls.syncfs(file_system)
+
+
+def _fill_merged(staged: Path, trees: Sequence[Path]) -> None:
+    """Write the tree that others make together, and see it on the disk."""
+    with _opened(staged) as file_system:
+        (staged / "tree").mkdir(mode=0o700)
+        merging.merge(trees, staged / "tree")
         staged.chmod(0o755)
         syscalls.syncfs(file_system)
 

@@ -6,6 +6,7 @@ OS-only runtime is whatever the function brings as ``bootstrap``.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -103,6 +104,11 @@ def interpreter(runtime: str) -> Interpreter | None:
             runtime, f"no python{version} is on PATH, among pyenv's versions or among uv's"
         )
     return found
+
+
+def runtime_version_arn(region: str, runtime: str) -> str:
+    """An ARN that stays the same for as long as the runtime does: here, its name's digest."""
+    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
 
 
 def _not_here(runtime: str, why: str) -> ApiError:

@@ -1,81 +1,92 @@
-"""One execution environment: a sandbox, the runtime in it, and the event it may be running.
+"""One execution environment: a sandbox, and the runtime and the extensions in it.
 
-Everything that can happen to it is a method; each takes the one edge of the life cycle that it
-is, or is refused. Nothing here waits but ``start``: the Runtime API calls in, timers call in,
-the sandbox calls in.
+Here is what every environment goes through: its sandbox, its init phase, its end. What it does
+with events is the matter of ``on_demand`` and ``managed``. Everything that can happen to it is a
+method, each takes the one edge of the life cycle that it is, or is refused. Nothing here waits
+but ``start`` and the end: the Runtime API calls in, timers call in, the sandbox calls in.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
+import hmac
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from errno import ENOENT
 
-import structlog
-
-from lambdad.invoke import environ, report, runtime_state
+from lambdad.invoke import environ, event_parts, platform_events, shutdown
+from lambdad.invoke.ending import ask_to_end
+from lambdad.invoke.event_parts import InitType, Outcome, Phase
+from lambdad.invoke.extensions import Extension, Extensions
+from lambdad.invoke.guests import RUNTIME, Guests, extension_of, process_of
 from lambdad.invoke.holder import Holder
 from lambdad.invoke.host import Host
 from lambdad.invoke.init_credit import InitCredit
 from lambdad.invoke.invocation import Delivery, Invocation, Run
+from lambdad.invoke.journal import Journal
 from lambdad.invoke.lifecycle import Event, State, next_state
-from lambdad.invoke.output import Output
+from lambdad.invoke.platform_words import exit_text, not_started_text
 from lambdad.invoke.runtime_state import Call, RuntimeState
 from lambdad.invoke.sandbox import Sandbox
+from lambdad.invoke.shutdown import ShutdownReason
+from lambdad.invoke.stream import Stream
+from lambdad.invoke.subscription import Api, Subscription
+from lambdad.invoke.telemetry import Telemetry
 from lambdad.model import ids, limits
-from lambdad.model.errors import FunctionError, PlatformFault, platform_error
+from lambdad.model.errors import FunctionError, PlatformFault
 from lambdad.model.function import Function
 from lambdad_sandbox.errors import SandboxError
-from lambdad_sandbox.messages import StartProcess
-
-_log = structlog.get_logger()
 
 SANDBOX_S_MAX = 30.0  # a zygote that has to be started first included
 EMPTYING_S_MAX = 2.0
-# A runtime that has reported its init error is about to exit; its last words are waited for.
-LAST_WORDS_S_MAX = 0.1
-_RUNTIME = "runtime"
-_ALIVE = frozenset({State.INIT, State.IDLE, State.INVOKE})
+ALIVE = frozenset({State.INIT, State.IDLE, State.SNAPSHOT, State.RESTORE, State.INVOKE})
 
 
-class Environment:
+class Environment(ABC):
     """Kept, leased, reset and retired by its pool.
 
     Args:
         function: what runs in it; an environment never changes its function.
         host: what environments are made with.
         holder: the pool, which is told when it can be leased and when not.
+        init_type: how it comes to be, which decides how long its init phase may take.
+
+    Attributes:
+        extensions: None where the function has switched them off.
     """
 
-    def __init__(self, function: Function, host: Host, holder: Holder) -> None:
-        self.id, self.function, self._host = "", function, host
-        self._holder = holder
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, function: Function, host: Host, holder: Holder, init_type: InitType) -> None:
+        self.id, self.function, self.account = "", function, host.account
+        self.version = function.version
+        self.init_type = init_type
         self.state, self.runtime_state = State.STARTING, RuntimeState.STARTED
-        self.version = "$LATEST"
-        self.log_stream = ids.log_stream(
-            host.clock.now(), self.version, function.name if function.log_group else ""
-        )
         self.idle_since, self.finishing = 0.0, False
+        self.log_stream = ids.log_stream(
+            host.clock.now(), function.version, function.name if function.log_group else ""
+        )
+        self._host, self._holder = host, holder
+        self._loop, self._clock = asyncio.get_running_loop(), host.clock
+        self._credentials = environ.Credentials.make()
+        self._telemetry = Telemetry(host.clock)
+        self._journal = Journal(function, self.log_stream, host.logs, host.clock, self._telemetry)
+        self._guests = Guests(self._journal)
+        self._extension_files = host.extensions_of(function)
+        self.extensions: Extensions | None = None
+        if self._extension_files is not None:
+            managed = init_type is InitType.MANAGED_INSTANCES
+            self.extensions = Extensions(self._advance, managed=managed)
         self._started: asyncio.Future[None] = self._loop.create_future()
-        self._parked: list[asyncio.Future[Delivery]] = []
-        self._delivery: Delivery | None = None
-        self._run: Run | None = None
-        self._verdict: tuple[Run, FunctionError] | None = None
-        self._run_since = 0.0
+        self._phase: Phase | None = None  # of the init that is under way
+        self._runtime_started = self._runtime_ready = False
         self._init_since = 0.0
         self._init_s: float | None = None
         self._init_error: FunctionError | None = None
+        self._subscribed: dict[str, Api] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._tail = b""
-        self._oom_kills = 0
         self._sandbox: Sandbox | None = None
         self._credit: InitCredit | None = None
         self._close_door: Callable[[], Awaitable[None]] | None = None
-        self._output: Output | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     # --- start ----------------------------------------------------------------
 
@@ -87,7 +98,7 @@ class Environment:
         Raises:
             PlatformFault: no sandbox could be had.
         """
-        self._init_since = self._host.clock.monotonic()
+        self._init_since = self._clock.monotonic()
         self._set_timer(SANDBOX_S_MAX, self.retire, "no sandbox came in time")
         try:
             await self._request_sandbox()
@@ -96,142 +107,268 @@ class Environment:
         await asyncio.shield(self._started)  # Whoever waits may be cancelled, a start may not.
 
     async def _request_sandbox(self) -> None:
-        """Ask for the sandbox and, in the same breath, for the runtime in it."""
-        self._output = Output(self._log_lines)
+        """Ask for the sandbox and, in the same breath, for what runs in it."""
+        if environ.is_managed(self.function):
+            self._guests.open_log()
         sandbox = await self._host.sandbox_for(self.function, self)
         if self.state is not State.STARTING:  # Retired while the zygote was awaited.
             await self._host.remove_sandbox(sandbox)
             return
         self._sandbox = sandbox
-        self.id = self._sandbox.name
-        self._credit = InitCredit(self._sandbox.cgroup, limits.cpus(self.function.memory_mb))
-        self._start_runtime()
+        self._guests.enter(sandbox)
+        self.id = sandbox.name
+        self._credit = InitCredit(sandbox.cgroup, limits.cpus(self.function.memory_mb))
+        snap_start = self.init_type is InitType.SNAP_START
+        self._begin_init(Phase.SNAP_START if snap_start else Phase.INIT)
+
+    # --- the init phase: extensions start, register, then the runtime (4.2) ---------------
+
+    def _begin_init(self, phase: Phase) -> None:
+        self._phase = phase
+        self._runtime_started = self._runtime_ready = False
+        self.runtime_state, self._init_error = RuntimeState.STARTED, None
+        self._journal.emit(platform_events.InitStart(self.init_type, phase, *self._identity()))
+        if self.extensions is not None:
+            self.extensions.reset()
+        if self.extensions is None or not self._extension_files:
+            self._start_runtime()
+            return
+        launched = [name for name in self._extension_files if self.extensions.launched(name)]
+        variables = environ.of_extension(self.function, self._place())
+        for name in launched:
+            self._guests.start(process_of(name), (f"/opt/extensions/{name}",), variables, "/")
+        self._advance()
+
+    def _identity(self) -> tuple[str, str, str, int, str | None, str | None]:
+        """What the begin of an init or a restore is told with."""
+        function = self.function
+        version, arn = self._host.runtime_version(function)
+        return function.name, function.version, self.log_stream, function.memory_mb, version, arn
 
     def _start_runtime(self) -> None:
+        self._runtime_started = True
+        variables = environ.of_runtime(self.function, self._place())
+        command = self._host.command_of(self.function)
+        self._guests.start(RUNTIME, command, variables, "/var/task")
+
+    def _place(self) -> environ.Place:
         assert self._sandbox is not None
-        assert self._output is not None
-        self.runtime_state, self._init_error = RuntimeState.STARTED, None
-        variables = environ.of_runtime(
-            self.function,
-            version=self.version,
+        return environ.Place(
             region=self._host.region,
             log_stream=self.log_stream,
             runtime_api=self._sandbox.runtime_api,
+            init_type=self.init_type,
+            credentials=self._credentials,
         )
-        wanted = StartProcess(
-            _RUNTIME, self._host.command_of(self.function), variables, "/var/task"
-        )
-        self._sandbox.start_process(wanted, self._output.write_end)
+
+    def _advance(self) -> None:
+        """An extension has done something: see which gate is open now, or what has failed."""
+        assert self.extensions is not None
+        if self.state not in ALIVE:
+            return
+        fault = self.extensions.fault
+        if fault is not None:
+            self._guest_failed(fault.error_type, fault.text)
+        elif self._phase is None:
+            self._extensions_back()
+        elif not self._runtime_started:
+            if self.extensions.all_registered:
+                self._start_runtime()
+        else:
+            self._look_if_ready()
+
+    def _runtime_asks(self) -> None:
+        """The runtime's first ``next``, or ``restore/next``: no more extensions may register."""
+        self._runtime_ready = True
+        if self.extensions is not None:
+            self.extensions.close_registration()
+        self._emit_runtime_done(event_parts.SUCCESS)
+        self._look_if_ready()
+
+    def _look_if_ready(self) -> None:
+        if self._runtime_ready and (self.extensions is None or self.extensions.all_ready):
+            self._end_init(event_parts.SUCCESS)
+            self._init_done()
+
+    def _emit_runtime_done(self, outcome: Outcome) -> None:
+        assert self._phase is not None
+        self._journal.emit(platform_events.InitRuntimeDone(self.init_type, self._phase, outcome))
+
+    def _end_init(self, outcome: Outcome) -> None:
+        """Init is over, in whichever phase it ran and however it ended."""
+        assert self._phase is not None
+        assert self._credit is not None
+        self._credit.settle()
+        if not self._runtime_ready:
+            self._emit_runtime_done(outcome)
+        for extension in self.extensions.all if self.extensions is not None else ():
+            self._journal.emit(
+                platform_events.ExtensionReady(
+                    extension.shown_name, extension.state, extension.events, extension.error_type
+                )
+            )
+        took_s = self._clock.monotonic() - self._init_since
+        self._journal.emit(platform_events.InitReport(self.init_type, self._phase, outcome, took_s))
+        self._telemetry.close_subscription()
+        self._init_s = took_s if self.state is State.INIT else None
+        self._phase = None
+
+    def _init_timed_out(self) -> None:
+        self._end_init(event_parts.TIMEOUT)
+        self._init_failed()
+
+    @property
+    def _init_s_max(self) -> float:
+        """On demand ten seconds, else as long as an invocation may take (4.3)."""
+        if self.init_type is InitType.ON_DEMAND:
+            return limits.init_phase_s_max
+        return max(limits.init_phase_ahead_s, self.function.timeout_s)
+
+    @abstractmethod
+    def _init_done(self) -> None:
+        """Runtime and extensions wait for their first event."""
+
+    @abstractmethod
+    def _init_failed(self) -> None:
+        """They took too long; it has been logged."""
+
+    @abstractmethod
+    def _extensions_back(self) -> None:
+        """After init: some extension waits for its next event."""
+
+    @abstractmethod
+    def _guest_failed(self, error_type: str, text: str) -> None:
+        """A process cannot go on: exit, no start, or a reported init error."""
 
     # --- what the pool asks -----------------------------------------------------
 
+    @abstractmethod
     def invoke(self, invocation: Invocation) -> Run:
-        """Run one event; only when idle, or when init has to run again."""
-        needs_init = self.state is State.NEEDS_INIT
-        self._take(Event.LEASED)
-        if self._sandbox is not None:
-            self._sandbox.thaw()
-        clock, timeout_s = self._host.clock, self.function.timeout_s
-        self._run = run = Run(invocation, self._loop)
-        self._tail = b""
-        self._run_since = clock.monotonic()
-        self._delivery = Delivery(invocation, int((clock.now() + timeout_s) * 1000))
-        self._set_timer(timeout_s, self._timed_out)
-        if needs_init:
-            self._init_since, self._init_s = self._run_since, None
-            self._start_runtime()
-        else:
-            self._deliver()
-        return run
+        """Run one event; only when it can be leased."""
 
     @property
+    @abstractmethod
     def can_be_leased(self) -> bool:
         """Whether ``invoke`` may be called now."""
-        return self.state in (State.IDLE, State.NEEDS_INIT)
+
+    @abstractmethod
+    def rest(self) -> None:
+        """No event is out, and nobody is about to bring one."""
 
     def retire(self, why: str = "it was shut down") -> None:
         """End it for good, whatever it does; the holder is told when it is gone."""
         if self.state in (State.SHUTDOWN, State.GONE):
             return
+        if self.state is State.STARTING:
+            self._guests.all_ended()  # What is to run was asked for, and never will.
         self._take(Event.RETIRED)
         self._holder.withdrawn(self)
         self._cancel_timer()
-        self._tell_verdict()
         fault = PlatformFault(f"cannot run the environment: {why}")
-        if self._run is not None:
-            self._run.fail(fault)
-            self._finish_run("error", "Sandbox.Failure")
+        self._fail_runs(fault)
         if not self._started.done():
             self._started.set_exception(fault)
             self._started.exception()
         self._host.background(self._remove())
 
+    def _give_up(self, reason: ShutdownReason, why: str) -> None:
+        """End it for good because of a failure, which its extensions are told."""
+        self._ending = asyncio.ensure_future(self._ask_to_end(reason))
+        self.retire(why)
+
+    @abstractmethod
+    def _fail_runs(self, fault: PlatformFault) -> None:
+        """It ends: whoever still waits for an answer gets this."""
+
     async def _remove(self) -> None:
+        if self._ending is None:
+            await self._ask_to_end(ShutdownReason.SPINDOWN)
+        else:  # They have been asked, and nobody is asked twice.
+            await self._ending
+        self._telemetry.stop()
         if self._sandbox is not None:
             await self._host.remove_sandbox(self._sandbox)
+        self._guests.all_ended()
         self._hang_up()
         if self._close_door is not None:
             await self._close_door()
-        if self._output is not None:
-            self._output.close()
+        self._guests.close()
         self._take(Event.REMOVED)
         self._holder.gone(self)
 
+    @abstractmethod
+    def _hang_up(self) -> None:
+        """Who waits for an event is dead; had it been told before, it would have called again."""
+
+    # --- the end of its processes (4.8) -------------------------------------------------
+
+    def _reset(self, reason: ShutdownReason) -> None:
+        """End what runs; /tmp stays. What cannot be emptied in time is given up."""
+        assert self._sandbox is not None
+        assert self._credit is not None
+        self._take(Event.FAILED)
+        self._phase = None
+        self._sandbox.thaw()
+        self._credit.lift()  # To die takes processor time, too.
+        budget = self._budget()
+        self._set_timer(budget.total_s + EMPTYING_S_MAX, self.retire)
+        if budget.total_s:
+            self._ending = asyncio.ensure_future(self._end_then_kill(self._sandbox, reason))
+        else:
+            self._sandbox.kill_all()
+
+    async def _end_then_kill(self, sandbox: Sandbox, reason: ShutdownReason) -> None:
+        await self._ask_to_end(reason)
+        if self.state is State.RESET:
+            sandbox.kill_all()
+
+    def _budget(self) -> shutdown.Budget:
+        if self.extensions is None:
+            return shutdown.plan(any_external=False, any_internal=False)
+        return shutdown.plan(
+            any_external=self.extensions.any_external, any_internal=self.extensions.any_internal
+        )
+
+    async def _ask_to_end(self, reason: ShutdownReason) -> None:
+        if self._sandbox is not None and self._budget().total_s and self._guests.running:
+            self._sandbox.thaw()
+            self._telemetry.resume()
+            everybody = self._guests, self.extensions, self._telemetry
+            await ask_to_end(*everybody, clock=self._clock, budget=self._budget(), reason=reason)
+
     # --- what the runtime says, through the Runtime API ---------------------------
 
+    @abstractmethod
     def next_event(self) -> asyncio.Future[Delivery]:
         """``GET /runtime/invocation/next``.
 
         Raises:
             Refused: not in this state.
         """
-        waiting: asyncio.Future[Delivery] = self._loop.create_future()
-        if self.state not in _ALIVE:
-            self._parked.append(waiting)  # It is being killed, and is to hear nothing more.
-            return waiting
-        before = self.runtime_state
-        self.runtime_state = runtime_state.after(before, Call.NEXT)
-        if before is RuntimeState.RUNNING:
-            assert self._delivery is not None
-            waiting.set_result(self._delivery)  # The same event again, at once.
-            return waiting
-        self._parked.append(waiting)
-        if before is RuntimeState.STARTED:
-            self._runtime_ready()
-        elif before is RuntimeState.RESPONSE_SENT:
-            self._runtime_back()
-        return waiting
 
-    def begin_answer(self, request_id: str, call: Call) -> None:
+    @abstractmethod
+    def begin_answer(self, request_id: str, call: Call) -> Run:
         """A response or error begins to arrive: check it before its body is read.
 
         Raises:
-            Refused: not the event that is out, or not in this state.
+            Refused: not an event that is out, or not in this state.
         """
-        if self._run is None or self._run.invocation.request_id != request_id:
-            raise runtime_state.wrong_request_id()
-        self.runtime_state = runtime_state.after(self.runtime_state, call)
 
-    def answer(self, payload: bytes) -> None:
+    @abstractmethod
+    def answer(self, run: Run, payload: bytes) -> None:
         """The body of a response has been read."""
-        run = self._answered()
-        if run is not None:
-            run.answer(payload)
-            self._holder.answered(self)
 
-    def answer_error(self, error: FunctionError) -> None:
+    @abstractmethod
+    def answer_error(self, run: Run, error: FunctionError) -> None:
         """The body of an error has been read, or the response is not acceptable."""
-        run = self._answered()
-        if run is not None:
-            run.fail(error)
-            self._holder.answered(self)
 
-    def _answered(self) -> Run | None:
-        """The run that is answered; none when it was cut off while the body was read."""
-        if self.runtime_state not in (RuntimeState.RESPONSE, RuntimeState.ERROR_RESPONSE):
-            return None
-        self.runtime_state = runtime_state.after(self.runtime_state, Call.SENT)
-        return self._run
+    @abstractmethod
+    def open_stream(self, run: Run, content_type: str) -> Stream:
+        """The body of a response that streams begins."""
+
+    @abstractmethod
+    def end_stream(self, run: Run, error_type: str = "", error_body: bytes = b"") -> None:
+        """It is complete, or will never be."""
 
     def begin_init_error(self) -> None:
         """``POST /runtime/init/error`` begins to arrive: check it before its body is read.
@@ -239,29 +376,67 @@ class Environment:
         Raises:
             Refused: init is over.
         """
-        self.runtime_state = runtime_state.after(self.runtime_state, Call.INIT_ERROR)
+        self.runtime_state = self._after(Call.INIT_ERROR)
 
+    @abstractmethod
     def init_error(self, error: FunctionError) -> None:
         """The body of an init error has been read."""
-        if self.runtime_state is not RuntimeState.INIT_ERROR:
-            return  # The runtime was reset meanwhile.
-        self._init_error = error
-        self._loop.call_later(LAST_WORDS_S_MAX, self._last_words_over, error)
 
-    def _last_words_over(self, error: FunctionError) -> None:
-        if self._init_error is error and self.state in (State.INIT, State.INVOKE):
-            self._runtime_failed(error.error_type, "")
+    @abstractmethod
+    def _after(self, call: Call) -> RuntimeState:
+        """The state of the runtime after this call.
+
+        Raises:
+            Refused: it may not say that now.
+        """
+
+    @property
+    def snap_start(self) -> bool:
+        """Whether the restore routes are there."""
+        return self.init_type is InitType.SNAP_START
+
+    def credentials(self, token: str) -> dict[str, str] | None:
+        """``GET /credentials``: what to sign with; None for another token than the variable's."""
+        said = token.encode(errors="surrogateescape")  # A header may hold any bytes.
+        if not hmac.compare_digest(said, self._credentials.token.encode()):
+            return None
+        return self._credentials.record(self._clock.now())
+
+    # --- what extensions say, through the Extensions and the Telemetry API ------------------
+
+    def subscribe(self, extension: Extension, subscription: Subscription) -> None:
+        """``PUT /telemetry`` or ``/logs``; what has been said since init began is delivered, too.
+
+        Raises:
+            Refused: init is over, or the extension has subscribed to the other API.
+        """
+        courier = self._host.courier(self._open_socket, subscription)
+        new = self._telemetry.subscribe(extension.identifier, subscription, courier)
+        kind = (
+            platform_events.TelemetrySubscription
+            if subscription.api is Api.TELEMETRY
+            else platform_events.LogsSubscription
+        )
+        self._journal.emit(kind(extension.shown_name, subscription.types, not new))
+
+    async def _open_socket(self) -> socket.socket:
+        """A socket in the environment's own network."""
+        if self._sandbox is None:
+            raise ConnectionError("the environment is gone")
+        return await self._sandbox.open_socket()
 
     # --- what the sandbox says ------------------------------------------------------
 
     def entered(self, listener: socket.socket) -> None:
-        """The sandbox stands, confined; the runtime in it is starting."""
+        """The sandbox stands, confined; what is to run in it is starting."""
         if self.state is not State.STARTING:
             listener.close()
             return
         self._take(Event.ENTERED)
-        self._set_timer(limits.init_phase_s_max, self._init_timed_out)
+        self._set_timer(self._init_s_max, self._init_timed_out)
         self._host.background(self._open_door(listener))
+        if self.extensions is not None and self.extensions.fault is not None:
+            self._advance()  # One that is too many is known before anything runs.
 
     async def _open_door(self, listener: socket.socket) -> None:
         self._close_door = await self._host.door.open(self, listener)
@@ -271,202 +446,41 @@ class Environment:
         self.retire(why)
 
     def process_failed_to_start(self, name: str, errno: int) -> None:
-        """The bootstrap could not be executed."""
-        assert name == _RUNTIME
-        command = self._host.command_of(self.function)
-        if errno == ENOENT and not self._host.has_bootstrap(self.function):
-            text = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
-        else:
-            text = f"fork/exec {' '.join(command[:1])}: {os.strerror(errno).lower()}"
-        self._runtime_failed("Runtime.InvalidEntrypoint", text)
+        """A bootstrap or an extension could not be executed."""
+        if not self._guests.ended(name):
+            return
+        if name != RUNTIME:
+            assert self.extensions is not None
+            self.extensions.failed_to_launch(extension_of(name), errno)
+        elif self.state in ALIVE:
+            command = self._host.command_of(self.function)
+            found = self._host.has_bootstrap(self.function)
+            text = not_started_text(command, errno, has_bootstrap=found)
+            self._guest_failed("Runtime.InvalidEntrypoint", text)
 
     def process_exited(self, name: str, status: int) -> None:
-        """The runtime process ended, which it never does by itself when all is well."""
-        assert name == _RUNTIME
-        self._runtime_failed("Runtime.ExitError", report.exit_text(status))
+        """A process ended, which none does by itself when all is well."""
+        if not self._guests.ended(name):
+            return
+        if name != RUNTIME:
+            assert self.extensions is not None
+            self.extensions.exited(extension_of(name), status)
+        elif self.state in ALIVE:
+            # What an extension has reported comes first.
+            recorded = None if self.extensions is None else self.extensions.fatal_type
+            self._guest_failed(recorded or "Runtime.ExitError", exit_text(status))
 
+    @abstractmethod
     def emptied(self) -> None:
         """Every process of a reset is gone."""
-        if self.state is not State.RESET:
-            return
-        self._cancel_timer()
-        self._hang_up()
-        self._take(Event.EMPTIED)
-        if not self._started.done():
-            self._started.set_result(None)
-        else:
-            self._free()
-        self._tell_verdict()
 
+    @abstractmethod
     def memory_ran_out(self) -> None:
         """One process may have been killed for it: the others are not to go on."""
-        if self.state in _ALIVE and self._oom_killed():
-            self._runtime_failed("Runtime.ExitError", report.exit_text(signal.SIGKILL))
 
+    @abstractmethod
     def sandbox_died(self) -> None:
         """Init itself is gone, and with it everything: killed by the kernel, most likely."""
-        if self.state in (State.SHUTDOWN, State.GONE):
-            return
-        if self.state in (State.INIT, State.INVOKE):
-            self._runtime_failed("Runtime.ExitError", report.exit_text(signal.SIGKILL))
-        self.retire()
-
-    # --- the init phase ---------------------------------------------------------------
-
-    def _runtime_ready(self) -> None:
-        """The runtime's first ``next``: init is over, in whichever phase it ran."""
-        assert self._credit is not None
-        self._credit.settle()
-        if self.state is State.INVOKE:
-            self._deliver()
-            return
-        self._cancel_timer()
-        self._take(Event.READY)
-        self._init_s = self._host.clock.monotonic() - self._init_since
-        self._started.set_result(None)
-
-    def _init_timed_out(self) -> None:
-        self._init_failed("timeout", None)
-
-    def _init_failed(self, status: str, error_type: str | None) -> None:
-        self._log_init_report("init", status, error_type)
-        self._reset()
-
-    def _log_init_report(self, phase: str, status: str, error_type: str | None) -> None:
-        took = self._host.clock.monotonic() - self._init_since
-        self._log(report.init_report_line(took, phase, status, error_type))
-
-    # --- a run ------------------------------------------------------------------------
-
-    def _deliver(self) -> None:
-        """Give the event to every ``next`` that waits."""
-        assert self._delivery is not None
-        assert self._credit is not None
-        self.runtime_state = RuntimeState.RUNNING
-        self._credit.working()
-        self._log(report.start_line(self._delivery.invocation.request_id, self.version))
-        parked, self._parked = self._parked, []
-        for waiting in parked:
-            if not waiting.done():
-                waiting.set_result(self._delivery)
-
-    def _runtime_back(self) -> None:
-        """The runtime asks for the next event: this one is over."""
-        self._cancel_timer()
-        self._finish_run(None, None)
-        self._take(Event.ANSWERED)
-        self._free()
-
-    def _timed_out(self) -> None:
-        assert self._run is not None
-        request_id, timeout_s = self._run.invocation.request_id, self.function.timeout_s
-        text = report.timeout_text(timeout_s)
-        if self.runtime_state in (RuntimeState.STARTED, RuntimeState.INIT_ERROR):
-            self._log_init_report("invoke", "timeout", None)
-            self._log(report.start_line(request_id, self.version))
-        error = platform_error("Sandbox.Timedout", request_id, text, status="timeout")
-        self._verdict = (self._run, error)
-        self._log(report.timeout_line(self._host.clock.now(), request_id, timeout_s))
-        self._finish_run("timeout", None, duration_s=timeout_s)
-        self._reset()
-
-    def _runtime_failed(self, error_type: str, text: str) -> None:
-        """The runtime process cannot go on: exit, no start, or init error."""
-        assert self._sandbox is not None
-        if self._output is not None:
-            self._output.drain()
-        if self._init_error is not None:
-            error_type = self._init_error.error_type
-        out_of_memory = self._oom_killed()
-        shown = "Runtime.OutOfMemory" if out_of_memory else error_type
-        self._oom_kills = self._sandbox.cgroup.oom_kills()
-        if self.state is State.INIT:
-            self._init_failed("error", shown)
-        elif self.state is State.INVOKE:
-            self._run_failed(error_type, shown, text)
-            if out_of_memory and self._sandbox.disk is None:
-                self.retire()  # Files in /tmp may be what has filled it, and would stay.
-            else:
-                self._reset()
-        elif self.state is State.IDLE:
-            self._holder.withdrawn(self)
-            self._reset()
-
-    def _run_failed(self, error_type: str, shown: str, text: str) -> None:
-        assert self._run is not None
-        request_id = self._run.invocation.request_id
-        if self.runtime_state in (RuntimeState.STARTED, RuntimeState.INIT_ERROR):
-            self._log_init_report("invoke", "error", shown)
-            self._log(report.start_line(request_id, self.version))
-        error = self._init_error
-        if error is None:
-            error = platform_error(error_type, request_id, text)
-            self._log(report.fault_line(request_id, text, error_type))
-        self._verdict = (self._run, error)
-        self._finish_run("error", shown)
-
-    def _oom_killed(self) -> bool:
-        """Whether the kernel has killed for memory since a process last failed."""
-        assert self._sandbox is not None
-        return self._sandbox.cgroup.oom_kills() > self._oom_kills
-
-    def _finish_run(
-        self, status: str | None, error_type: str | None, *, duration_s: float | None = None
-    ) -> None:
-        """END and REPORT; the run is over, whatever came of it."""
-        run = self._run
-        assert run is not None
-        assert self._sandbox is not None
-        assert self._credit is not None
-        assert self._output is not None
-        took = self._host.clock.monotonic() - self._run_since
-        self._credit.worked(took)
-        request_id = run.invocation.request_id
-        self._output.flush()
-        self._log(
-            report.end_line(request_id)
-            + report.report_line(
-                request_id,
-                duration_s=took if duration_s is None else duration_s,
-                memory_mb=self.function.memory_mb,
-                memory_used_bytes=self._sandbox.cgroup.memory_peak_bytes(),
-                init_s=self._init_s,
-                status=status,
-                error_type=error_type,
-            )
-        )
-        self._run, self._delivery, self._init_s = None, None, None
-        run.finished.set_result(self._tail)
-
-    def _reset(self) -> None:
-        """Kill what runs; /tmp stays. What cannot be emptied in time is given up."""
-        assert self._sandbox is not None
-        assert self._credit is not None
-        self._take(Event.FAILED)
-        self._set_timer(EMPTYING_S_MAX, self.retire)
-        self._sandbox.thaw()
-        self._credit.lift()  # To die takes processor time, too.
-        self._sandbox.kill_all()
-
-    def _hang_up(self) -> None:
-        """Who waits for an event is dead; had it been told before, it would have called again."""
-        for parked in self._parked:
-            parked.cancel()
-        self._parked = []
-
-    def _tell_verdict(self) -> None:
-        """As on AWS only after the reset: the next invoke finds this environment, and its /tmp."""
-        if self._verdict is not None:
-            run, error = self._verdict
-            self._verdict = None
-            run.fail(error)
-
-    def _free(self) -> None:
-        self.idle_since = self._host.clock.monotonic()
-        self._holder.freed(self)
-        if self.state is State.IDLE and self._sandbox is not None:
-            # No event is out: nothing of the function's may run.
-            self._set_timer(limits.freeze_after_s, self._sandbox.freeze)
 
     # --- small things --------------------------------------------------------------
 
@@ -482,11 +496,3 @@ class Environment:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _log(self, text: str) -> None:
-        self._log_lines(text.encode())
-
-    def _log_lines(self, lines: bytes) -> None:
-        if self._run is not None:
-            self._tail = (self._tail + lines)[-limits.log_tail_bytes :]
-        self._host.logs.write(self.function.name, lines)

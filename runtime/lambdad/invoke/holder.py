@@ -12,7 +12,7 @@ class Holder(Protocol):
     """Who holds an environment."""
 
     def freed(self, environment: Environment) -> None:
-        """It can be leased."""
+        """It can be leased, or rests: it is told of each place that one with several has."""
 
     def answered(self, environment: Environment) -> None:
         """Its invoker has the payload; the runtime is about to come back."""

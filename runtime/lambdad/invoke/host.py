@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -12,9 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from lambdad.code.runtimes import Interpreter, interpreter
+from lambdad.code.runtimes import Interpreter, interpreter, runtime_version_arn
+from lambdad.invoke import journal, platform_words
 from lambdad.invoke.sandbox import Disk, Network, Owner, Sandbox
 from lambdad.invoke.spares import Spare, Spares
+from lambdad.invoke.subscription import Destination, Subscription
+from lambdad.invoke.telemetry import Courier
 from lambdad.invoke.zygotes import Zygotes
 from lambdad.model import ids, limits
 from lambdad.model.clock import Clock
@@ -31,6 +36,10 @@ _log = structlog.get_logger()
 if TYPE_CHECKING:
     from lambdad.invoke.environment import Environment
 
+# A layer with this file switches extensions off (internal/lambda/extensions of the Runtime
+# Interface Emulator, whose code is AWS's).
+_NO_EXTENSIONS = "disable-extensions-jwigqn8j"
+
 
 class GuestDoor(Protocol):
     """Serves the Runtime API of an environment; so the data plane itself speaks no HTTP."""
@@ -38,17 +47,20 @@ class GuestDoor(Protocol):
     async def open(self, environment: Environment, listener: Any) -> Callable[[], Awaitable[None]]:
         """Serve on the listener; returns what closes it."""
 
+    def courier(
+        self, destination: Destination, open_socket: Callable[[], Awaitable[socket.socket]]
+    ) -> Courier:
+        """What brings telemetry to an extension."""
 
-class Logs(Protocol):
-    """Takes the lines of functions."""
 
-    def write(self, function: str, lines: bytes) -> None: ...
+class Logs(journal.Logs, Protocol):
+    """Takes the log events of environments."""
 
-    def close(self, function: str) -> None:
-        """Nothing of this function runs; what comes later opens it again."""
+    def close(self, group: str) -> None:
+        """Nothing writes to this group; what comes later opens it again."""
 
-    def remove(self, function: str) -> None:
-        """The function is no more."""
+    def remove(self, group: str) -> None:
+        """Whose log it was is no more."""
 
 
 class Uids:
@@ -175,7 +187,11 @@ class Host:
         sandbox.owner = owner
         try:
             await self.dedicate(
-                sandbox, self.code_of(function), function.memory_mb, function.tmp_mb
+                sandbox,
+                self.code_of(function),
+                function.memory_mb,
+                function.tmp_mb,
+                self.layers_of(function),
             )
         except (OSError, SandboxError):
             sandbox.owner = Spare()  # The caller hears what went wrong, not that it ended.
@@ -183,8 +199,15 @@ class Host:
             raise
         return sandbox
 
-    async def dedicate(self, sandbox: Sandbox, code: Path, memory_mb: int, tmp_mb: int) -> None:
-        """Make a blank sandbox that of the function whose code this is."""
+    async def dedicate(
+        self,
+        sandbox: Sandbox,
+        code: Path,
+        memory_mb: int,
+        tmp_mb: int,
+        layers: Path | None = None,
+    ) -> None:
+        """Make a blank sandbox that of the function whose code this is, and whose layers."""
         parts = self._parts
         if parts.disks is not None:
             sandbox.disk = parts.disks.take(tmp_mb) or await parts.disks.make(tmp_mb)
@@ -195,10 +218,11 @@ class Host:
             code=str(code.relative_to(parts.code_root)),
             tmp_mb=tmp_mb,
             disk=sandbox.disk is not None,
-            layers=False,
+            layers="" if layers is None else str(layers.relative_to(parts.code_root)),
         )
         sandbox.cgroup.grow(_memory_bytes(memory_mb), limits.cpus(memory_mb))
-        sandbox.become(plan.make(spec), code if spec.root else None)
+        trees = {"code": code} if layers is None else {"code": code, "layers": layers}
+        sandbox.become(plan.make(spec), trees if spec.root else {})
 
     async def blank_sandbox(self, used: Interpreter | None, owner: Owner) -> Sandbox:
         """A sandbox that is nobody's yet.
@@ -255,15 +279,60 @@ class Host:
     def code_of(self, function: Function) -> Path:
         return self._parts.code_path(function.tree)
 
+    def layers_of(self, function: Function) -> Path | None:
+        """What ``/opt`` shows; None without layers."""
+        if function.layers_tree is None:
+            return None
+        return self._parts.code_path(function.layers_tree)
+
+    def extensions_of(self, function: Function) -> tuple[str, ...] | None:
+        """The names of its external extensions; None if it has switched extensions off.
+
+        Source: runtime-protocol 2.1; files, in the order of their names, and no folders.
+        """
+        layers = self.layers_of(function)
+        if layers is None:
+            return ()
+        if (layers / _NO_EXTENSIONS).exists():
+            return None
+        try:
+            with os.scandir(layers / "extensions") as entries:
+                return tuple(sorted(one.name for one in entries if not one.is_dir()))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+    def runtime_version(self, function: Function) -> tuple[str, str] | tuple[None, None]:
+        """The version of its runtime and that version's ARN; none if the function brings it."""
+        version = platform_words.runtime_version(function.runtime)
+        if version is None:
+            return None, None
+        return version, runtime_version_arn(self.region, function.runtime)
+
+    def courier(
+        self, open_socket: Callable[[], Awaitable[socket.socket]], subscription: Subscription
+    ) -> Courier:
+        """What brings telemetry to a subscriber."""
+        return self._parts.door.courier(subscription.destination, open_socket)
+
     def command_of(self, function: Function) -> tuple[str, ...]:
         """What the runtime process executes; empty for the client that the zygote has loaded."""
         if interpreter(function.runtime) is None:
-            return ("/var/task/bootstrap",)
+            return (self._bootstrap(function) or "/var/task/bootstrap",)
         wrapped = "AWS_LAMBDA_EXEC_WRAPPER" in (function.environment or {})
         return ("/var/runtime/bootstrap",) if wrapped else ()
 
     def has_bootstrap(self, function: Function) -> bool:
-        return (self.code_of(function) / "bootstrap").exists()
+        """Whether there is one at all, be it executable or not."""
+        return self._bootstrap(function) is not None
+
+    def _bootstrap(self, function: Function) -> str | None:
+        """Where it is, inside: the function's own comes before that of a layer (5.6)."""
+        layers = self.layers_of(function)
+        if os.path.lexists(self.code_of(function) / "bootstrap"):
+            return "/var/task/bootstrap"
+        if layers is not None and os.path.lexists(layers / "bootstrap"):
+            return "/opt/bootstrap"
+        return None
 
     def background(self, work: Awaitable[None]) -> None:
         """Let it run; ``settled`` waits for all of it."""

@@ -14,10 +14,12 @@ class State(StrEnum):
     STARTING = "starting"  # the sandbox is being built; nothing of the function's runs
     INIT = "init"  # the runtime loads the handler
     IDLE = "idle"  # the runtime waits for an event
-    INVOKE = "invoke"  # one event is out; init may run first when it had failed before
-    RESET = "reset"  # every process is being killed; /tmp stays
+    SNAPSHOT = "snapshot"  # init is done, and the runtime waits to be restored
+    RESTORE = "restore"  # the runtime runs its hooks, and asks for its first event
+    INVOKE = "invoke"  # an event is out; init may run first when it had failed before
+    RESET = "reset"  # every process is asked to end, then killed; /tmp stays
     NEEDS_INIT = "needs-init"  # no process left; init will run within the next invoke
-    SHUTDOWN = "shutdown"  # on its way out
+    SHUTDOWN = "shutdown"  # on its way out: processes are asked to end, then all is removed
     GONE = "gone"  # nothing of it is left
 
 
@@ -25,10 +27,12 @@ class Event(StrEnum):
     """What can happen to an environment."""
 
     ENTERED = "entered"  # the sandbox stands, confined
-    READY = "ready"  # the runtime asked for its first event
+    READY = "ready"  # the runtime asked for its first event, and so did every extension
+    SUSPENDED = "suspended"  # the runtime asked to be restored, and every extension is ready
+    RESTORED = "restored"  # the runtime has been restored, and asked for its first event
     LEASED = "leased"  # the pool gave it an invocation
-    ANSWERED = "answered"  # the runtime answered and asks for the next event
-    FAILED = "failed"  # init error, timeout, crash, out of memory
+    ANSWERED = "answered"  # the runtime answered, and it and its extensions ask for the next
+    FAILED = "failed"  # init error, timeout, crash of the runtime or an extension, out of memory
     EMPTIED = "emptied"  # no process but init is left
     RETIRED = "retired"  # idle too long, function changed, daemon stops, or the sandbox died
     REMOVED = "removed"  # processes, mounts and cgroup are gone
@@ -38,6 +42,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.STARTING: {Event.ENTERED: State.INIT, Event.RETIRED: State.SHUTDOWN},
     State.INIT: {
         Event.READY: State.IDLE,
+        Event.SUSPENDED: State.SNAPSHOT,
         Event.FAILED: State.RESET,
         Event.RETIRED: State.SHUTDOWN,
     },
@@ -46,6 +51,12 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.FAILED: State.RESET,
         Event.RETIRED: State.SHUTDOWN,
     },
+    State.SNAPSHOT: {
+        Event.LEASED: State.RESTORE,
+        Event.FAILED: State.RESET,
+        Event.RETIRED: State.SHUTDOWN,
+    },
+    State.RESTORE: {Event.RESTORED: State.INVOKE, Event.RETIRED: State.SHUTDOWN},
     State.INVOKE: {
         Event.ANSWERED: State.IDLE,
         Event.FAILED: State.RESET,

@@ -9,23 +9,30 @@ from dataclasses import dataclass
 # long is cheaper than starting another; what takes longer is an extension or a busy host.
 finishing_wait_s = 0.02
 
+# An environment may end, or its place be taken, in the moment before it is used. A function that
+# brings that about again and again is not served for ever.
+attempts_max = 3
+
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is to be known of a pool and its account.
+    """What is to be known of a pool and of what it may use.
 
     Attributes:
         idle: environments free to lease, the last used last.
         finishing: environments that have answered and not yet asked for the next event, less
             those that somebody waits for already.
-        running: invocations of the account under way, everywhere.
+        running: invocations under way of the function, if it has reserved concurrency; else of
+            all functions of the account that have none.
         limit: how many there may be.
+        reserved: whether that is the function's own.
     """
 
     idle: int
     finishing: int
     running: int
     limit: int
+    reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +61,13 @@ Decision = Lease | Await | Spawn | Throttle
 
 _LEASE, _AWAIT, _SPAWN = Lease(), Await(), Spawn()
 _THROTTLE = Throttle("ConcurrentInvocationLimitExceeded")
+_THROTTLE_RESERVED = Throttle("ReservedFunctionConcurrentInvocationLimitExceeded")
 
 
 def on_arrival(view: View) -> Decision:
     """An invocation has come."""
     if view.running >= view.limit:
-        return _THROTTLE
+        return _THROTTLE_RESERVED if view.reserved else _THROTTLE
     if view.idle:
         return _LEASE
     return _AWAIT if view.finishing else _SPAWN

@@ -74,7 +74,7 @@ async def broken_promises(host: Host, own: Interpreter, canary: Path) -> list[tu
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = "" if host.shares_network else str(listening.getsockname()[1])
             command = (own.inside, "-I", "-S", "-c", _source(), str(canary), port)
-            wanted = StartProcess("probe", command, {}, "/")
+            wanted = StartProcess("probe", command, {}, "/", ("stdout",))
             said = await _run(host, own, owner, wanted, (read_end, write_end))
     except (OSError, SandboxError, TimeoutError) as error:
         raise PlatformFault(f"cannot make an environment: {error}") from error
@@ -96,7 +96,7 @@ async def _run(
         await host.dedicate(
             sandbox, host.code_root, limits.memory_mb_default, limits.tmp_mb_default
         )
-        sandbox.start_process(wanted, pipe[1])
+        sandbox.start_process(wanted, pipe[1:])
         await asyncio.wait_for(owner.ended, _PROBE_S_MAX)
     finally:
         await host.remove_sandbox(sandbox)

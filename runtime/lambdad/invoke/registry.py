@@ -8,32 +8,40 @@ from __future__ import annotations
 
 import structlog
 
+from lambdad.invoke.environ import log_group
 from lambdad.invoke.host import Host
 from lambdad.invoke.invocation import Invocation, Run
 from lambdad.invoke.pool import Account, Pool
 from lambdad.model import ids
 from lambdad.model.arn import function_arn
-from lambdad.model.errors import ApiError, PlatformFault, conflict
-from lambdad.model.function import Function, State, UpdateStatus
+from lambdad.model.errors import ApiError, PlatformFault, conflict, not_found
+from lambdad.model.function import LATEST, Function, State, UpdateStatus
 from lambdad.store.protocol import AlreadyExists, Functions
 
 _log = structlog.get_logger()
 
 
 class Registry:
-    """Functions by name. Reading is free; writing waits for the commit."""
+    """Functions by name and version. Reading is free; writing waits for the commit."""
 
     def __init__(self, store: Functions, host: Host, account: Account, idle_s: float) -> None:
         self._store, self._host, self._account, self._idle_s = store, host, account, idle_s
-        self._functions: dict[str, Function] = {}
-        self._pools: dict[str, Pool] = {}
+        self._functions: dict[str, dict[str, Function]] = {}  # by name, then by version
+        self._last: dict[str, int] = {}
+        self._pools: dict[tuple[str, str], Pool] = {}
         self._retired: list[Pool] = []
 
     async def start(self) -> None:
         """Take up what is recorded; what was in progress when the daemon ended goes on."""
-        for function in await self._store.functions():
-            self._functions[function.name] = function
-            self._host.background(self._deploy(function))
+        self._last = await self._store.last_versions()
+        for name, count in (await self._store.reserved_concurrency()).items():
+            self._account.reserve(name, count)
+        latest, published = await self._store.functions(), await self._store.versions()
+        for function in (*latest, *published):
+            self._functions.setdefault(function.name, {})[function.version] = function
+            # A version that is Active is served when it is asked for: there may be many.
+            if function.version == LATEST or function.state is State.PENDING:
+                self._host.background(self._deploy(function))
 
     async def stop(self) -> None:
         """End every environment."""
@@ -48,17 +56,35 @@ class Registry:
         """Wait until no deployment is under way."""
         await self._host.settled()
 
-    def find(self, name: str) -> Function | None:
-        return self._functions.get(name)
+    def find(self, name: str, version: str = LATEST) -> Function | None:
+        return self._functions.get(name, {}).get(version)
 
     def all(self) -> list[Function]:
-        """By name."""
-        return sorted(self._functions.values(), key=lambda function: function.name)
+        """The ``$LATEST`` of each, by name."""
+        return [self._functions[name][LATEST] for name in sorted(self._functions)]
+
+    def versions(self, name: str) -> list[Function]:
+        """All of a function: ``$LATEST``, then by number."""
+        return sorted(self._functions.get(name, {}).values(), key=_number)
+
+    def last_published(self, name: str) -> Function | None:
+        """The version with the highest number, if there is any."""
+        published = self.versions(name)[1:]
+        return published[-1] if published else None
+
+    def reserved(self, name: str) -> int | None:
+        """How many invocations of a function may run, if it has a number of its own."""
+        return self._account.reserved.get(name)
+
+    def unreserved_without(self, name: str) -> int:
+        """What the account would have left, had this function reserved nothing."""
+        return self._account.unreserved + (self.reserved(name) or 0)
 
     def trees(self) -> set[str]:
         """The code that is in use: of what is recorded, and of what still runs."""
+        recorded = (one for versions in self._functions.values() for one in versions.values())
         running = (pool.function for pool in [*self._pools.values(), *self._retired])
-        return {function.tree for function in (*self._functions.values(), *running)}
+        return {tree for function in (*recorded, *running) for tree in function.trees}
 
     def forget_code(self, tree: str) -> None:
         """Let it go, unless it is in use."""
@@ -75,8 +101,43 @@ class Registry:
             await self._store.create_function(function)
         except AlreadyExists:
             raise conflict(f"Function already exist: {function.name}") from None
-        self._functions[function.name] = function
+        self._functions[function.name] = {LATEST: function}
+        self._last.pop(function.name, None)
         self._host.background(self._deploy(function))
+
+    async def publish(self, latest: Function, description: str | None = None) -> Function:
+        """Record what ``latest`` is as its next version, which never changes again.
+
+        If it is not yet known to run, the version is Pending and becomes Active by itself.
+
+        Raises:
+            ApiError: the function was deleted meanwhile.
+        """
+        number = self._last.get(latest.name, 0) + 1
+        self._last[latest.name] = number
+        version = latest.changed(
+            version=str(number),
+            revision_id=ids.request_id(),
+            description=latest.description if description is None else description,
+            tags={},
+        )
+        if not _settled(latest):
+            version = version.changed(state=State.PENDING, update_status=None)
+        if not await self._store.create_version(version):
+            raise self._gone(latest.name)
+        self._functions[latest.name][version.version] = version
+        if version.state is State.PENDING:
+            self._host.background(self._deploy(version))
+        return version
+
+    async def renew(self, latest: Function) -> None:
+        """Give a function a new revision, and nothing else.
+
+        Raises:
+            ApiError: somebody else changed it meanwhile.
+        """
+        if not await self._replace(latest, latest.changed(revision_id=ids.request_id())):
+            raise self._in_progress(latest)
 
     async def change(self, old: Function, new: Function) -> None:
         """Record a change; it is served once its update is Successful.
@@ -85,46 +146,80 @@ class Registry:
             ApiError: somebody else changed it meanwhile.
         """
         if not await self._replace(old, new):
-            arn = function_arn(self._host.region, self._host.account, old.name)
-            raise conflict(
-                "The operation cannot be performed at this time. "
-                f"An update is in progress for resource: {arn}"
-            )
+            raise self._in_progress(old)
         self._host.background(self._deploy(new))
 
     async def delete(self, name: str) -> bool:
         """Forget a function; what runs of it ends by itself. False if there is none."""
         if not await self._store.delete_function(name):
             return False
-        function = self._functions.pop(name, None)
-        self._retire(self._pools.pop(name, None))
-        if function is not None:
-            self._clean_up(function)
+        for function in self._functions.pop(name, {}).values():
+            self._forget(function)
+        self._last.pop(name, None)
+        self._account.reserve(name, None)
         return True
 
-    async def invoke(self, name: str, invocation: Invocation) -> Run:
-        """Start a run.
+    async def reserve(self, name: str, count: int | None) -> None:
+        """Record how many invocations of a function may run; None for no such number.
+
+        Raises:
+            ApiError: the function was deleted meanwhile.
+        """
+        if not await self._store.reserve_concurrency(name, count):
+            raise self._gone(name)
+        self._account.reserve(name, count)
+
+    async def delete_version(self, name: str, version: str) -> bool:
+        """Forget a published version; False if there is none."""
+        if self.find(name, version) is None or version == LATEST:
+            return False
+        if not await self._store.delete_version(name, version):
+            return False
+        self._forget(self._functions[name].pop(version))
+        return True
+
+    def _forget(self, function: Function) -> None:
+        """What is no longer recorded: nothing new runs of it."""
+        self._retire(self._pools.pop((function.name, function.version), None))
+        self._clean_up(function)
+
+    async def invoke(self, name: str, invocation: Invocation, version: str = LATEST) -> Run:
+        """Start a run of a function that is recorded.
 
         Raises:
             ApiError: the function is not ready, or throttled.
+            FunctionError: its init failed, where that is not tried again.
             PlatformFault: no environment could be had.
         """
-        pool = self._pools.get(name)
+        pool = self._pools.get((name, version))
         if pool is None:
-            pool = await self._deployed(name)
+            pool = await self._deployed(name, version)
         return await pool.invoke(invocation)
 
-    async def _deployed(self, name: str) -> Pool:
-        """The pool of a function that is Active, when its daemon has just been started again."""
-        function = self._functions[name]
+    async def _deployed(self, name: str, version: str) -> Pool:
+        """The pool of a function that is Active and was not asked for since the daemon started."""
+        function = self.find(name, version)
+        if function is None:  # Deleted a moment ago.
+            raise self._gone(name, version)
         if function.state is not State.ACTIVE:
             raise self._not_ready(function)
         await self._host.make_ready(function)
         self._serve(function)
-        pool = self._pools.get(name)
+        pool = self._pools.get((name, version))
         if pool is None:  # Changed or deleted meanwhile.
             raise self._not_ready(function)
         return pool
+
+    def _gone(self, name: str, version: str | None = None) -> ApiError:
+        arn = function_arn(self._host.region, self._host.account, name, version)
+        return not_found(f"Function not found: {arn}")
+
+    def _in_progress(self, function: Function) -> ApiError:
+        arn = function_arn(self._host.region, self._host.account, function.name)
+        return conflict(
+            "The operation cannot be performed at this time. "
+            f"An update is in progress for resource: {arn}"
+        )
 
     def _not_ready(self, function: Function) -> ApiError:
         return conflict(
@@ -134,46 +229,52 @@ class Registry:
 
     async def _deploy(self, function: Function) -> None:
         """See that it can run here, record so, and serve it."""
-        settled = (function.state, function.update_status) == (
-            State.ACTIVE,
-            UpdateStatus.SUCCESSFUL,
-        )
+        settled = _settled(function)
         try:
             await self._host.make_ready(function)
         except (ApiError, PlatformFault) as error:
             _log.warning("cannot deploy", function=function.name, error=str(error))
             if not settled:  # One that ran before is tried again when it is invoked.
-                await self._replace(function, _failed(function, str(error)))
+                await self._replace(function, self._renewed(_failed(function, str(error))))
             return
         if settled:
             self._serve(function)
             return
         ready = function.changed(
-            state=State.ACTIVE,
-            update_status=UpdateStatus.SUCCESSFUL,
-            reason=None,
-            revision_id=ids.request_id(),
+            state=State.ACTIVE, update_status=UpdateStatus.SUCCESSFUL, reason=None
         )
+        ready = self._renewed(ready)
         if await self._replace(function, ready):
             self._serve(ready)
 
+    def _renewed(self, function: Function) -> Function:
+        """With a new revision; a version keeps the one that it was published with."""
+        if function.version != LATEST:
+            return function
+        return function.changed(revision_id=ids.request_id())
+
     def _serve(self, function: Function) -> None:
         """From now on this answers, if it still is what is recorded; the old pool runs dry."""
-        pool = self._pools.get(function.name)
-        if self._functions.get(function.name) is not function:
+        place = (function.name, function.version)
+        if self.find(*place) is not function:
             return
+        pool = self._pools.get(place)
         if pool is None or pool.function is not function:
-            self._pools[function.name] = Pool(
+            self._pools[place] = Pool(
                 function, self._host, self._account, self._idle_s, self._emptied
             )
             self._retire(pool)
 
     async def _replace(self, old: Function, new: Function) -> bool:
-        replaced = await self._store.replace_function(new, expected_revision=old.revision_id)
+        """Record ``new`` in place of ``old``, unless that is no longer what is recorded."""
+        if new.version == LATEST:
+            replaced = await self._store.replace_function(new, expected_revision=old.revision_id)
+        else:
+            replaced = await self._store.replace_version(new)
         if replaced:
-            self._functions[new.name] = new
-            if old.tree != new.tree:
-                self.forget_code(old.tree)
+            self._functions[new.name][new.version] = new
+            for tree in set(old.trees) - set(new.trees):
+                self.forget_code(tree)
         return replaced
 
     def _retire(self, pool: Pool | None) -> None:
@@ -189,12 +290,28 @@ class Registry:
 
     def _clean_up(self, function: Function) -> None:
         """Keep of a function only what is still used; its log goes with the last of its name."""
-        name = function.name
-        self.forget_code(function.tree)
-        if name not in self._pools and all(pool.function.name != name for pool in self._retired):
-            self._host.logs.close(name)
-            if name not in self._functions:
-                self._host.logs.remove(name)
+        for tree in function.trees:
+            self.forget_code(tree)
+        group = log_group(function)
+        running = (pool.function for pool in [*self._pools.values(), *self._retired])
+        if any(log_group(one) == group for one in running):
+            return
+        self._host.logs.close(group)
+        recorded = (one for versions in self._functions.values() for one in versions.values())
+        if function.name not in self._functions and all(
+            log_group(one) != group for one in recorded
+        ):
+            self._host.logs.remove(group)
+
+
+def _number(function: Function) -> int:
+    """The number of a version; ``$LATEST`` comes before all."""
+    return 0 if function.version == LATEST else int(function.version)
+
+
+def _settled(function: Function) -> bool:
+    """Whether it has run here before, or could have."""
+    return (function.state, function.update_status) == (State.ACTIVE, UpdateStatus.SUCCESSFUL)
 
 
 def _failed(function: Function, reason: str) -> Function:
@@ -203,5 +320,4 @@ def _failed(function: Function, reason: str) -> Function:
         state=State.FAILED if function.state is State.PENDING else function.state,
         update_status=UpdateStatus.FAILED,
         reason=reason,
-        revision_id=ids.request_id(),
     )

@@ -19,6 +19,9 @@ class RuntimeState(StrEnum):
     RESPONSE = "InvocationResponse"
     ERROR_RESPONSE = "InvocationErrorResponse"
     RESPONSE_SENT = "RuntimeResponseSentState"
+    RESTORE_READY = "RestoreReady"
+    RESTORING = "Restoring"
+    RESTORE_ERROR = "RuntimeRestoreErrorState"
 
 
 class Call(StrEnum):
@@ -29,13 +32,20 @@ class Call(StrEnum):
     ERROR = "InvocationErrorResponse"
     INIT_ERROR = "InitError"
     SENT = "RuntimeResponseSentState"  # the body of a response or an error has been read
+    RESTORE_NEXT = "RestoreReady"
+    RESTORED = "Restoring"  # the snapshot is taken and restored: restore/next returns
+    RESTORE_ERROR = "RuntimeRestoreErrorState"
 
 
 _S, _C = RuntimeState, Call
 
 # A missing edge is a refusal. Ready and Running stay what they are when the runtime asks again.
 TRANSITIONS: dict[RuntimeState, dict[Call, RuntimeState]] = {
-    _S.STARTED: {_C.NEXT: _S.READY, _C.INIT_ERROR: _S.INIT_ERROR},
+    _S.STARTED: {
+        _C.NEXT: _S.READY,
+        _C.RESTORE_NEXT: _S.RESTORE_READY,
+        _C.INIT_ERROR: _S.INIT_ERROR,
+    },
     _S.INIT_ERROR: {},
     _S.READY: {_C.NEXT: _S.READY},
     _S.RUNNING: {
@@ -46,6 +56,13 @@ TRANSITIONS: dict[RuntimeState, dict[Call, RuntimeState]] = {
     _S.RESPONSE: {_C.SENT: _S.RESPONSE_SENT},
     _S.ERROR_RESPONSE: {_C.SENT: _S.RESPONSE_SENT},
     _S.RESPONSE_SENT: {_C.NEXT: _S.READY},
+    _S.RESTORE_READY: {_C.RESTORED: _S.RESTORING},
+    _S.RESTORING: {
+        _C.NEXT: _S.READY,
+        _C.INIT_ERROR: _S.RESTORE_ERROR,  # As if it had said so: clients know no better.
+        _C.RESTORE_ERROR: _S.RESTORE_ERROR,
+    },
+    _S.RESTORE_ERROR: {},
 }
 
 

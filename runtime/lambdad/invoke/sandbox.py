@@ -1,7 +1,8 @@
 """The namespaces, cgroup and root of one environment, from the daemon's side.
 
 A thin shell around one channel and one pidfd, both watched by the event loop. Whoever owns it
-is told what happens through ``Owner``; what it means is the owner's to decide.
+is told what happens through ``Owner``; what it means is the owner's to decide. What comes out
+of it is not believed: a descriptor is used after it has been looked at.
 """
 
 from __future__ import annotations
@@ -9,25 +10,30 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from lambdad.invoke.inner_sockets import InnerSockets
 from lambdad.invoke.zygotes import Zygote
 from lambdad.model import limits
 from lambdad_sandbox import channel, steps, syscalls
 from lambdad_sandbox.cgroup import Cgroup
-from lambdad_sandbox.errors import StepFailed
+from lambdad_sandbox.errors import StepFailed, UnexpectedMessage
 from lambdad_sandbox.messages import (
     Become,
     Emptied,
     Entered,
     KillAll,
     Message,
+    OpenSocket,
     ProcessExited,
     ProcessStarted,
+    SignalProcess,
+    SocketOpened,
     Spawned,
     SpawnFailed,
     SpawnRequest,
@@ -89,6 +95,7 @@ class Sandbox:
         self._frozen = False
         self._listener: socket.socket | None = None
         self._died: asyncio.Future[None] = self._loop.create_future()
+        self._sockets = InnerSockets(self._ask_for_socket)
         self._loop.add_reader(self._control.fileno(), self._read)
         if cgroup.oom_fd is not None:
             self._loop.add_reader(cgroup.oom_fd, self._oom, cgroup.oom_fd)
@@ -122,29 +129,53 @@ class Sandbox:
             self._theirs.close()
             self.cgroup.close_fds()
 
-    def become(self, plan: tuple[steps.Step, ...], code: Path | None) -> None:
+    def become(self, plan: tuple[steps.Step, ...], trees: Mapping[str, Path]) -> None:
         """Make it one function's; the owner hears when it stands, confined.
 
         Args:
             plan: the rest of the steps.
-            code: what is handed over as a read-only tree; None if the plan finds it by itself.
+            trees: what is handed over read-only, by its name in the plan; none of what the plan
+                finds by itself.
 
         Raises:
-            OSError: the code cannot be bound.
+            OSError: a tree cannot be bound.
         """
-        named = {} if self.disk is None else {"tmp": self.disk.tree_fd}
-        if code is None:
-            self._send(Become(steps.pack(plan), tuple(named)), tuple(named.values()))
-            return
-        named["code"] = syscalls.read_only_tree(str(code), recursive=True)
+        bound: dict[str, int] = {}
         try:
+            for name, tree in trees.items():
+                bound[name] = syscalls.read_only_tree(str(tree), recursive=True)
+            named = bound if self.disk is None else {"tmp": self.disk.tree_fd, **bound}
             self._send(Become(steps.pack(plan), tuple(named)), tuple(named.values()))
         finally:
-            os.close(named["code"])
+            channel.close_all(tuple(bound.values()))
 
-    def start_process(self, wanted: StartProcess, output: int) -> None:
-        """Start a guest process whose standard output and error go to ``output``."""
-        self._send(wanted, (output,))
+    def start_process(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
+        """Start a guest process; the owner hears if that fails, and when it has ended.
+
+        Args:
+            wanted: what to start.
+            descriptors: those that ``wanted.descriptors`` names, in its order.
+        """
+        self._send(wanted, descriptors)
+
+    def signal_process(self, name: str, number: int) -> None:
+        """Send a signal to the process group of ``name``; if it is gone, nothing happens."""
+        self._send(SignalProcess(name, number))
+
+    async def open_socket(self) -> socket.socket:
+        """A TCP socket of the network inside: not connected, non-blocking, the caller's to close.
+
+        A frozen sandbox makes none before it is thawed.
+
+        Raises:
+            OSError: none is to be had, or the sandbox is gone.
+        """
+        return await self._sockets.open()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its processes are stopped."""
+        return self._frozen
 
     def freeze(self) -> None:
         """Stop every process; they do not notice."""
@@ -174,7 +205,10 @@ class Sandbox:
             self._listener.close()
         await self._loop.run_in_executor(kernel, self.cgroup.remove)
 
-    def _send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+    def _ask_for_socket(self, key: int) -> None:
+        channel.send(self._control, OpenSocket(key))
+
+    def _send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         try:
             channel.send(self._control, message, descriptors)
         except OSError as error:  # It is dying, and its end of the channel is about to say so.
@@ -186,13 +220,15 @@ class Sandbox:
                 message, descriptors = channel.receive(self._control)
             except BlockingIOError:
                 return
-            except OSError:
+            except (OSError, UnexpectedMessage):
                 message, descriptors = None, []
             if message is None:
                 self._close_control()
                 if self._pidfd is None:
                     self.owner.not_entered("it ended before it stood")
                 return
+            if not isinstance(message, (Spawned, SocketOpened)):
+                channel.close_all(descriptors)  # No other message should bring any.
             self._take(message, descriptors)
 
     def _take(self, message: Message, descriptors: list[int]) -> None:
@@ -214,6 +250,8 @@ class Sandbox:
                 self.owner.process_exited(name, status)
             case Emptied():
                 self.owner.emptied()
+            case SocketOpened(key, errno):
+                self._sockets.opened(key, errno, descriptors)
 
     def _entered(self) -> None:
         assert self._pidfd is not None
@@ -235,6 +273,7 @@ class Sandbox:
         if self._control.fileno() >= 0:
             self._loop.remove_reader(self._control.fileno())
             self._control.close()
+        self._sockets.end()
 
     def _exited(self) -> None:
         assert self._pidfd is not None

@@ -54,8 +54,16 @@ class FunctionError(Exception):
 def platform_error(
     error_type: str, request_id: str, text: str, *, status: str = "error"
 ) -> FunctionError:
-    """An error that the platform words itself: errorType first, no newline."""
-    body = {"errorType": error_type, "errorMessage": f"RequestId: {request_id} Error: {text}"}
+    """An error that the platform words itself: errorType first, no newline.
+
+    Args:
+        error_type: such as ``Sandbox.Timedout``.
+        request_id: of the event that it ended; empty if there was none yet.
+        text: what happened.
+        status: as REPORT has it.
+    """
+    message = f"RequestId: {request_id} Error: {text}" if request_id else f"Error: {text}"
+    body = {"errorType": error_type, "errorMessage": message}
     payload = json.dumps(body, separators=(",", ":")).encode()
     return FunctionError(error_type, payload, status=status)
 

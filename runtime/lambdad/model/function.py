@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from lambdad.model.layer import LayerRef
+
+LATEST = "$LATEST"
+
 
 class State(StrEnum):
     """``FunctionConfiguration.State``."""
@@ -30,7 +34,7 @@ class UpdateStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """The ``$LATEST`` of one function.
+    """One version of a function: its ``$LATEST``, or one that was published and stays as it is.
 
     Attributes:
         code_sha256: base64 of the SHA-256 of the uploaded zip, as ``CodeSha256`` shows it.
@@ -38,6 +42,13 @@ class Function:
         environment: ``None`` when never given, which differs from given and empty.
         last_modified: seconds since the epoch.
         reason: why the state or the update failed, in words for the user.
+        version: ``$LATEST`` or a number.
+        layers: in the order in which they were asked for; a later one hides an earlier one.
+        layers_tree: the name under which all of them together are kept, as ``/opt`` shows them;
+            ``None`` without layers.
+        max_concurrency: events at a time in one environment, where there may be several.
+        capacity_provider: the ARN of what gives it such environments; ``None`` for lambdad alone.
+        memory_gib_per_vcpu: what was asked of that; nothing follows from it here.
     """
 
     name: str
@@ -65,6 +76,32 @@ class Function:
     state: State = State.PENDING
     update_status: UpdateStatus | None = None
     reason: str | None = None
+    version: str = LATEST
+    layers: tuple[LayerRef, ...] = ()
+    layers_tree: str | None = None
+    max_concurrency: int | None = None
+    capacity_provider: str | None = None
+    memory_gib_per_vcpu: float | None = None
+
+    @property
+    def trees(self) -> tuple[str, ...]:
+        """The names of all that is kept for it."""
+        return (self.tree,) if self.layers_tree is None else (self.tree, self.layers_tree)
+
+    def publishes_as(self, version: Function) -> bool:
+        """Whether nothing has changed since ``version`` was published, in code or configuration.
+
+        A version's description may be its own, so that does not count.
+        """
+        return self._as(version) == version
+
+    def _as(self, version: Function) -> Function:
+        """This, but for what says when and as what it is recorded."""
+        same = (
+            "version", "revision_id", "last_modified", "description", "tags", "state",
+            "update_status", "reason",
+        )  # fmt: skip
+        return self.changed(**{name: getattr(version, name) for name in same})
 
     def changed(self, **changes: object) -> Function:
         """The same function with other values."""

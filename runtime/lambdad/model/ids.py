@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import os
 import uuid
@@ -29,3 +30,8 @@ def log_stream(epoch_s: float, version: str, function: str = "") -> str:
     """
     day = dt.datetime.fromtimestamp(epoch_s, dt.UTC)
     return f"{day:%Y/%m/%d}/{function}[{version}]{os.urandom(16).hex()}"
+
+
+def letters(count: int) -> str:
+    """So many random capital letters and digits, as keys of AWS are made of."""
+    return base64.b32encode(os.urandom(count)).decode()[:count]

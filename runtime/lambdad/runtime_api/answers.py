@@ -10,8 +10,6 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from lambdad.model import limits
-
 JSON = "application/json"
 
 _OK = b'{"status":"OK"}\n'
@@ -27,11 +25,14 @@ def refusal(status: int, error_type: str, message: str) -> web.Response:
     return web.Response(status=status, body=body.encode() + b"\n", headers={"Content-Type": JSON})
 
 
+def not_found() -> web.Response:
+    return web.Response(status=404, text="404 page not found\n")
+
+
 def no_request(status: HTTPStatus) -> web.Response:
     return refusal(status, "InvalidRequest", status.phrase)
 
 
-def payload_too_large() -> web.Response:
-    size = limits.response_bytes_max
-    text = f"Exceeded maximum allowed payload size ({size} bytes)."
+def payload_too_large(bytes_max: int) -> web.Response:
+    text = f"Exceeded maximum allowed payload size ({bytes_max} bytes)."
     return refusal(413, "RequestEntityTooLarge", text)

@@ -19,7 +19,8 @@ from lambdad.http_door import Door, Sweep, Terms
 from lambdad.invoke.environment import Environment
 from lambdad.invoke.runtime_state import Refused
 from lambdad.model import limits
-from lambdad.runtime_api import answers, runtime
+from lambdad.runtime_api import answers, extensions, runtime, telemetry
+from lambdad.runtime_api.courier import courier
 from lambdad.runtime_api.guest import Guest, Route
 
 _CLOSE_S_MAX = 0.01  # Whoever could be answered is dead.
@@ -57,15 +58,19 @@ class RuntimeApi:
 
         return close
 
+    courier = staticmethod(courier)
+
 
 async def _answer(guest: Guest, request: web.BaseRequest) -> web.StreamResponse:
     path = request.path
     route = _ROUTES.get(path)
     arguments: tuple[str, ...] = ()
+    if route is None and guest.environment.snap_start:
+        route = runtime.SNAP_START_ROUTES.get(path)
     if route is None and (found := runtime.OUTCOME.fullmatch(path)) is not None:
         route, arguments = runtime.OUTCOMES[found[2]], (found[1],)
     if route is None:
-        return web.Response(status=404, text="404 page not found\n")
+        return answers.not_found()
     if request.method != route.method:
         return web.Response(status=405)
     try:
@@ -78,4 +83,9 @@ async def _pong(*_: object) -> web.StreamResponse:
     return web.Response(text="pong")
 
 
-_ROUTES = {_PING: Route("GET", _pong), **runtime.ROUTES}
+_ROUTES = {
+    _PING: Route("GET", _pong),
+    **runtime.ROUTES,
+    **extensions.ROUTES,
+    **telemetry.ROUTES,
+}

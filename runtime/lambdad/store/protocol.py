@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from lambdad.model.event import Event
 from lambdad.model.function import Function
+from lambdad.model.layer import LayerVersion
 
 
 class AlreadyExists(Exception):
-    """There is a function of this name."""
+    """There is one of this name."""
 
 
 class Functions(Protocol):
@@ -39,10 +41,78 @@ class Functions(Protocol):
         """
 
     async def delete_function(self, name: str) -> bool:
-        """Forget a function; whether there was one."""
+        """Forget a function and all its versions; whether there was one."""
+
+    async def reserve_concurrency(self, name: str, count: int | None) -> bool:
+        """Note how many invocations of a function may run; None for no such number.
+
+        Returns:
+            Whether there is such a function.
+        """
+
+    async def reserved_concurrency(self) -> dict[str, int]:
+        """The functions that have such a number, by name."""
+
+    async def create_version(self, function: Function) -> bool:
+        """Keep a published version of a function.
+
+        Returns:
+            Whether there is such a function and the number was never taken.
+        """
+
+    async def versions(self) -> list[Function]:
+        """All published versions, in the order of their names' bytes, then of their numbers."""
+
+    async def last_versions(self) -> dict[str, int]:
+        """The highest number ever taken of a function, by name; also where none is left."""
+
+    async def replace_version(self, function: Function) -> bool:
+        """Put this in the place of the version of its name and number; whether there was one."""
+
+    async def delete_version(self, name: str, version: str) -> bool:
+        """Forget a version, but not its number; whether there was one."""
 
 
-class Store(Functions, Protocol):
+class LayerVersions(Protocol):
+    """The versions of layers, one record each, under their names and numbers."""
+
+    async def create_layer_version(self, layer: LayerVersion) -> None:
+        """Keep a new version.
+
+        Raises:
+            AlreadyExists: the number is taken, or was; nothing has changed.
+        """
+
+    async def layer_versions(self) -> list[LayerVersion]:
+        """All of them, in the order of their names' bytes, then of their numbers."""
+
+    async def last_layer_versions(self) -> dict[str, int]:
+        """The highest number ever taken, by name; also where none is left."""
+
+    async def delete_layer_version(self, name: str, version: int) -> bool:
+        """Forget a version, but not its number; whether there was one."""
+
+
+class Events(Protocol):
+    """Events that are still to be run, under their request ids."""
+
+    async def add_event(self, event: Event) -> None:
+        """Keep an event; one of the same request id that is there stays as it is."""
+
+    async def events(self) -> dict[str, float]:
+        """When each is due, by request id."""
+
+    async def event(self, request_id: str) -> Event | None:
+        """One of them, if it is there: events go with their function."""
+
+    async def retry_event(self, request_id: str, attempts: int, due: float) -> bool:
+        """Note how often it has failed and when it is due again; whether it is there."""
+
+    async def remove_event(self, request_id: str) -> bool:
+        """Forget it; whether it was there."""
+
+
+class Store(Functions, LayerVersions, Events, Protocol):
     """The durable memory of the daemon."""
 
     async def start(self) -> None:

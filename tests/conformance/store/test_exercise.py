@@ -135,6 +135,26 @@ async def test_a_deleted_function_is_gone_and_its_name_free(store, new_function)
     await store.create_function(new_function())
 
 
+async def test_reserved_concurrency_stands_beside_the_record(store, new_function):
+    await store.create_function(new_function())
+    await store.create_function(new_function("other"))
+    assert await store.reserved_concurrency() == {}
+    assert await store.reserve_concurrency("fn", 0)
+    assert await store.replace_function(new_function(timeout_s=9), expected_revision="one")
+    assert await store.reserved_concurrency() == {"fn": 0}
+    assert await store.reserve_concurrency("fn", None)
+    assert await store.reserved_concurrency() == {}
+    assert not await store.reserve_concurrency("nobody", 1)
+
+
+async def test_reserved_concurrency_goes_with_its_function(store, new_function):
+    await store.create_function(new_function())
+    await store.reserve_concurrency("fn", 3)
+    await store.delete_function("fn")
+    await store.create_function(new_function())
+    assert await store.reserved_concurrency() == {}
+
+
 async def test_what_was_kept_survives_reopening(new_store, new_function):
     first = new_store()
     await first.start()

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import pytest
@@ -11,8 +12,12 @@ import structlog
 from yarl import URL
 
 from lambdad.api.call import Call
+from lambdad.api.operations.packages import Packages
 from lambdad.api.server import ApiServer
 from lambdad.code.blobs import Blob
+from lambdad.code.layers import Layers
+from lambdad.invoke.pool import Account
+from lambdad.invoke.registry import Registry
 from lambdad.model.errors import ApiError
 from lambdad.model.function import Function, State, UpdateStatus
 from lambdad.store.protocol import AlreadyExists
@@ -21,10 +26,22 @@ from lambdad.store.protocol import AlreadyExists
 OFFERED = {
     "CreateFunction",
     "DeleteFunction",
+    "DeleteFunctionConcurrency",
+    "DeleteLayerVersion",
     "GetFunction",
+    "GetFunctionConcurrency",
     "GetFunctionConfiguration",
+    "GetLayerVersion",
+    "GetLayerVersionByArn",
     "Invoke",
+    "InvokeWithResponseStream",
     "ListFunctions",
+    "ListLayerVersions",
+    "ListLayers",
+    "ListVersionsByFunction",
+    "PublishLayerVersion",
+    "PublishVersion",
+    "PutFunctionConcurrency",
     "UpdateFunctionCode",
     "UpdateFunctionConfiguration",
 }
@@ -54,10 +71,11 @@ def make_function(name="fn", **values):
 
 
 class FakeStore:
-    """The Functions protocol over a dict."""
+    """The Store protocol over dicts."""
 
     def __init__(self):
-        self.kept = {}
+        self.kept, self.published, self.numbers = {}, {}, {}
+        self.layers, self.last, self.reserved = {}, {}, {}
 
     async def functions(self):
         return [self.kept[name] for name in sorted(self.kept)]
@@ -75,7 +93,50 @@ class FakeStore:
         return True
 
     async def delete_function(self, name):
+        self.reserved.pop(name, None)
+        self.published = {
+            place: version for place, version in self.published.items() if place[0] != name
+        }
+        self.numbers.pop(name, None)
         return self.kept.pop(name, None) is not None
+
+    async def reserve_concurrency(self, name, count):
+        self.reserved[name] = count
+        return name in self.kept
+
+    async def reserved_concurrency(self):
+        return {name: count for name, count in self.reserved.items() if count is not None}
+
+    async def versions(self):
+        return list(self.published.values())
+
+    async def last_versions(self):
+        return dict(self.numbers)
+
+    async def create_version(self, function):
+        self.published[function.name, function.version] = function
+        self.numbers[function.name] = int(function.version)
+        return function.name in self.kept
+
+    async def replace_version(self, function):
+        self.published[function.name, function.version] = function
+        return True
+
+    async def delete_version(self, name, version):
+        return self.published.pop((name, version), None) is not None
+
+    async def layer_versions(self):
+        return list(self.layers.values())
+
+    async def last_layer_versions(self):
+        return dict(self.last)
+
+    async def create_layer_version(self, layer):
+        self.layers[layer.name, layer.version] = layer
+        self.last[layer.name] = layer.version
+
+    async def delete_layer_version(self, name, version):
+        return self.layers.pop((name, version), None) is not None
 
 
 class FakeHost:
@@ -115,17 +176,29 @@ class FakeLogs:
 
 
 class FakeBlobs:
-    """Takes everything for a zip but what is told."""
+    """Takes everything for a zip but what is told; what it unzips to is ten times as large."""
 
     def __init__(self):
-        self.refusal, self.held = None, []
+        self.refusal, self.held, self.sizes = None, [], {}
 
     def add(self, archive):
         if self.refusal is not None:
             raise self.refusal
         digest = hashlib.sha256(archive).hexdigest()
-        self.held.append(digest)
+        self.hold(digest)
+        self.sizes[digest] = 10 * len(archive)
         return Blob(digest, f"base64-{digest[:4]}", len(archive))
+
+    def merge(self, trees):
+        merged = trees[0] if len(trees) == 1 else "+".join(trees)
+        self.hold(merged)
+        return merged
+
+    def unzipped_bytes(self, tree):
+        return self.sizes[tree]
+
+    def hold(self, tree):
+        self.held.append(tree)
 
     def release(self, tree):
         self.held.remove(tree)
@@ -156,6 +229,26 @@ def store():
 @pytest.fixture
 def blobs():
     return FakeBlobs()
+
+
+@pytest_asyncio.fixture
+async def registry(store, host):
+    registry = Registry(store, host, Account(1_000), 60.0)
+    await registry.start()
+    return registry
+
+
+@pytest_asyncio.fixture
+async def layers(store, blobs):
+    layers = Layers(store, blobs)
+    await layers.start()
+    return layers
+
+
+@pytest.fixture
+def packages(blobs, registry):
+    with ThreadPoolExecutor(1) as disk:
+        yield Packages(blobs, disk, registry.forget_code)
 
 
 @pytest.fixture

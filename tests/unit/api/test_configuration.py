@@ -274,7 +274,6 @@ def test_a_runtime_that_this_host_cannot_run_is_refused_by_what_is_missing():
         {"DeadLetterConfig": {"TargetArn": "arn"}},
         {"KMSKeyArn": "arn"},
         {"FileSystemConfigs": [{"Arn": "arn", "LocalMountPath": "/mnt/a"}]},
-        {"Layers": ["arn"]},
         {"ImageConfig": {"Command": ["a"]}},
     ],
 )
@@ -292,10 +291,63 @@ def test_what_is_not_offered_is_refused_not_ignored(params):
         {"VpcConfig": {"SubnetIds": [], "SecurityGroupIds": []}},
         {"DeadLetterConfig": {}},
         {"KMSKeyArn": ""},
-        {"Layers": []},
         {"FileSystemConfigs": []},
         {"VpcConfig": {"Ipv6AllowedForDualStack": False}},
     ],
 )
 def test_what_asks_for_nothing_is_no_wish(params):
     assert configuration.changes(params) == {}
+
+
+# --- functions of a capacity provider -----------------------------------------------------
+
+PROVIDER = "arn:aws:lambda:eu-west-1:123456789012:capacity-provider:p"
+
+
+def managed(**values):
+    values = {"CapacityProviderArn": PROVIDER, **values}
+    return {"CapacityProviderConfig": {"LambdaManagedInstancesCapacityProviderConfig": values}}
+
+
+def test_an_environment_of_a_capacity_provider_takes_as_many_events_as_asked():
+    fields = configuration.changes(managed(PerExecutionEnvironmentMaxConcurrency=5))
+    assert (fields["capacity_provider"], fields["max_concurrency"]) == (PROVIDER, 5)
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "gib_per_vcpu", "concurrency"),
+    [(128, None, 16), (2_048, None, 16), (4_096, None, 32), (8_192, 8.0, 16), (8_192, 4.0, 32)],
+)
+def test_unless_asked_it_takes_so_many_for_each_processor(memory_mb, gib_per_vcpu, concurrency):
+    ratio = {} if gib_per_vcpu is None else {"ExecutionEnvironmentMemoryGiBPerVCpu": gib_per_vcpu}
+    fields = configuration.changes(managed(**ratio) | {"MemorySize": memory_mb})
+    assert fields["max_concurrency"] == concurrency
+
+
+def test_what_an_update_does_not_say_is_as_it_was(new_function):
+    fields = configuration.changes(managed(), new_function(memory_mb=4_096))
+    assert fields["max_concurrency"] == 32
+
+
+@pytest.mark.parametrize("asked", [{}, {"LogFormat": "Text"}, {"LogFormat": "JSON"}])
+def test_functions_of_a_capacity_provider_log_json(asked):
+    fields = configuration.changes(managed() | {"LoggingConfig": asked})
+    assert (fields["log_format"], fields["system_log_level"]) == ("JSON", "INFO")
+
+
+def test_they_do_not_leave_that_off_later(new_function):
+    before = new_function(capacity_provider=PROVIDER, log_format="JSON")
+    text = configuration.changes({"LoggingConfig": {"LogFormat": "Text"}}, before)
+    assert text["log_format"] == "JSON"
+    assert configuration.changes({"Timeout": 9}, before) == {"timeout_s": 9}
+
+
+def test_a_capacity_provider_is_shown_as_it_was_asked_for(render):
+    shown = render(capacity_provider=PROVIDER, max_concurrency=5, memory_gib_per_vcpu=4.0)
+    assert shown["CapacityProviderConfig"] == {
+        "LambdaManagedInstancesCapacityProviderConfig": {
+            "CapacityProviderArn": PROVIDER,
+            "PerExecutionEnvironmentMaxConcurrency": 5,
+            "ExecutionEnvironmentMemoryGiBPerVCpu": 4.0,
+        }
+    }

@@ -1,7 +1,4 @@
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
-import pytest_asyncio
 
 from lambdad.api.operations import functions
 from lambdad.api.operations.functions import FunctionOperations, table
@@ -29,19 +26,11 @@ IN_PROGRESS = (
 INVALID = "InvalidParameterValueException"
 
 
-@pytest_asyncio.fixture
-async def registry(store, host):
-    registry = Registry(store, host, Account(10), 60.0)
-    await registry.start()
-    return registry
-
-
-@pytest_asyncio.fixture
-async def operations(registry, blobs, clock):
-    with ThreadPoolExecutor(1) as disk:
-        yield FunctionOperations(
-            registry, blobs, disk, clock, region="eu-west-1", account="123456789012"
-        )
+@pytest.fixture
+def operations(registry, layers, packages, clock):
+    return FunctionOperations(
+        registry, layers, packages, clock, region="eu-west-1", account="123456789012"
+    )
 
 
 @pytest.fixture
@@ -107,7 +96,7 @@ async def test_a_name_is_taken_once(create, do, refused):
         ),
         ({"Tags": {str(n): "" for n in range(51)}}, INVALID,
          "Number of tags exceeds resource tag limit."),
-        ({"Publish": True}, INVALID, "Publish is not offered by lambdad yet."),
+        ({"PublishTo": "LATEST_PUBLISHED"}, INVALID, "PublishTo is not offered by lambdad yet."),
         ({"PackageType": "Image"}, INVALID, "PackageType Image is not offered by lambdad yet."),
         ({"Code": {"ImageUri": "a"}}, INVALID, "PackageType Image is not offered by lambdad yet."),
         ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, INVALID,

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from lambdad.api.operations.invoke import InvokeOperations, check_payload, trace_header
 from lambdad.invoke.invocation import Run
+from lambdad.model.clock import SystemClock
 from lambdad.model.errors import ApiError, FunctionError, PlatformFault
 
 SOURCE = "[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled)"
@@ -22,13 +23,16 @@ class FakeRegistry:
     def __init__(self, function):
         self.function, self.invoked = function, []
         self.outcome, self.tail = b"null", b"START\nREPORT\n"
+        self.start_error = None
 
-    def find(self, name):
-        return self.function if name == "fn" else None
+    def find(self, name, version="$LATEST"):
+        return self.function if (name, version) == ("fn", self.function.version) else None
 
-    async def invoke(self, name, invocation):
+    async def invoke(self, name, invocation, version):
         self.invoked.append(invocation)
-        run = Run(invocation, asyncio.get_running_loop())
+        if self.start_error is not None:
+            raise self.start_error
+        run = Run(invocation, asyncio.get_running_loop(), SystemClock())
         if isinstance(self.outcome, bytes):
             run.answer(self.outcome)
         else:
@@ -42,12 +46,31 @@ def registry(new_function):
     return FakeRegistry(new_function())
 
 
-@pytest_asyncio.fixture
-async def invoke(registry, clock, call):
-    operations = InvokeOperations(registry, clock, region="eu-west-1", account="123456789012")
+class FakeEvents:
+    """Accepts events and runs none."""
 
+    def __init__(self):
+        self.accepted = []
+
+    async def accept(self, function, version, invocation):
+        self.accepted.append((function, version, invocation))
+
+
+@pytest.fixture
+def events():
+    return FakeEvents()
+
+
+@pytest_asyncio.fixture
+async def invoking(registry, events, clock):
+    place = {"region": "eu-west-1", "account": "123456789012"}
+    return InvokeOperations(registry, events, clock, **place)
+
+
+@pytest.fixture
+def invoke(invoking, call):
     async def made(name="fn", **params):
-        return await operations.Invoke({"FunctionName": name, **params}, call)
+        return await invoking.Invoke({"FunctionName": name, **params}, call)
 
     return made
 
@@ -84,6 +107,29 @@ async def test_a_failed_run_is_a_success_with_an_error_in_it(invoke, registry):
 
 
 @pytest.mark.asyncio
+async def test_an_init_that_failed_for_good_is_an_error_without_a_run(invoke, registry):
+    registry.start_error = FunctionError("Runtime.ExitError", b'{"errorType":"E"}')
+    assert await invoke(LogType="Tail") == {
+        "StatusCode": 200,
+        "ExecutedVersion": "$LATEST",
+        "FunctionError": "Unhandled",
+        "Payload": b'{"errorType":"E"}',
+    }
+
+
+@pytest.mark.asyncio
+async def test_a_stream_of_what_could_not_be_run_ends_with_the_error(invoking, registry, call):
+    registry.start_error = FunctionError("Runtime.ExitError", b'{"errorType":"E"}')
+    answer = await invoking.InvokeWithResponseStream({"FunctionName": "fn"}, call)
+    assert [event async for event in answer["EventStream"]] == [
+        (
+            "InvokeComplete",
+            {"ErrorCode": "Runtime.ExitError", "ErrorDetails": '{"errorType":"E"}'},
+        )
+    ]
+
+
+@pytest.mark.asyncio
 async def test_the_platforms_fault_is_not_the_functions(invoke, registry):
     registry.outcome = PlatformFault("cannot")
     with pytest.raises(PlatformFault):
@@ -101,6 +147,34 @@ async def test_the_tail_comes_when_asked_for(invoke):
 async def test_a_dry_run_runs_nothing(invoke, registry):
     assert await invoke(InvocationType="DryRun") == {"StatusCode": 204}
     assert registry.invoked == []
+
+
+@pytest.mark.asyncio
+async def test_an_event_is_accepted_and_not_waited_for(invoke, registry, events, call):
+    assert await invoke(InvocationType="Event", Payload=b"[1]") == {"StatusCode": 202}
+    assert registry.invoked == []
+    [(function, version, invocation)] = events.accepted
+    assert (function, version) == ("fn", "$LATEST")
+    assert (invocation.payload, invocation.request_id) == (b"[1]", call.request_id)
+
+
+@pytest.mark.asyncio
+async def test_an_event_may_be_so_large(invoke, events):
+    with pytest.raises(ApiError) as caught:
+        await invoke(InvocationType="Event", Payload=b" " * 1_048_576 + b"1")
+    assert caught.value.code == "RequestTooLargeException"
+    assert caught.value.message == (
+        "1048577 byte payload is too large for the Event invocation type (limit 1048576 bytes)"
+    )
+    assert events.accepted == []
+    await invoke(InvocationType="Event", Payload=b" " * 1_048_575 + b"1")
+
+
+@pytest.mark.asyncio
+async def test_a_version_runs_when_it_is_asked_for(invoke, registry, new_function):
+    registry.function = new_function(version="3")
+    assert (await invoke(Qualifier="3"))["ExecutedVersion"] == "3"
+    assert registry.invoked[0].function_arn == f"{ARN}:3"
 
 
 @pytest.mark.asyncio
@@ -259,6 +333,17 @@ def test_the_callers_trace_goes_on(incoming, begins):
     assert trace_header(incoming, 0).startswith(begins)
 
 
-@pytest.mark.parametrize("incoming", [";;;", "====", "Root=", "x" * 10_000])
+@pytest.mark.parametrize("incoming", [";;;", "====", "Root=", "x" * 10_000, "Root=\udcff"])
 def test_a_trace_that_says_nothing_is_none(incoming):
     assert re.match(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=", trace_header(incoming, 0))
+
+
+@pytest.mark.parametrize(
+    ("incoming", "sampled"),
+    [("", "1"), ("Root=1-0-0;Parent=p", "1"), ("Root=1-0-0;Parent=p;Sampled=0;Lineage=l", "0")],
+)
+def test_a_function_that_is_traced_has_a_segment_of_its_own(incoming, sampled):
+    made = dict(part.split("=") for part in trace_header(incoming, 0, active=True).split(";"))
+    assert made["Sampled"] == sampled
+    assert re.fullmatch("[0-9a-f]{16}", made["Parent"])
+    assert made.get("Lineage") == ("l" if "Lineage" in incoming else None)

@@ -5,8 +5,11 @@ import aiohttp
 import pytest
 
 from lambdad import body
+from lambdad.api.operations.concurrency import ConcurrencyOperations
 from lambdad.api.operations.functions import FunctionOperations, table
 from lambdad.api.operations.invoke import InvokeOperations
+from lambdad.api.operations.layers import LayerOperations
+from lambdad.api.operations.versions import VersionOperations
 from lambdad.api.wire import model as wire_model
 from lambdad.model import limits
 from lambdad.model.errors import ApiError, PlatformFault, conflict
@@ -232,7 +235,10 @@ def test_these_operations_are_offered(offered):
     places = {"region": "eu-west-1", "account": "1"}
     found = {
         **table(FunctionOperations(None, None, None, None, **places)),
-        **table(InvokeOperations(None, None, **places)),
+        **table(LayerOperations(None, None, None, None, **places)),
+        **table(VersionOperations(None, **places)),
+        **table(ConcurrencyOperations(None, **places)),
+        **table(InvokeOperations(None, None, None, **places)),
     }
     assert set(found) == offered
     assert wire_model.load().operations.keys() >= offered

@@ -3,11 +3,13 @@
 It answers as it is told and judges nothing: no life cycle, no checks of request ids.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -37,6 +39,7 @@ class Outcome(NamedTuple):
     status: int
     requests: list
     connections: int
+    framed: bytes  # what was written to the log descriptor
 
 
 def answer(body=b"{}", status="200 OK", **headers):
@@ -64,11 +67,11 @@ class RuntimeApi:
     """Answers each `next` with the next of `events`.
 
     An event may be a list of pieces, which are then sent one by one; an empty piece closes the
-    connection. When a client asks for more than there is, `when_idle` is called.
+    connection. When `clients` ask for more than there is, `when_idle` is called.
     """
 
-    def __init__(self, events, when_idle, post_answer=None):
-        self.events, self.when_idle = list(events), when_idle
+    def __init__(self, events, when_idle, post_answer=None, clients=1):
+        self.events, self.when_idle, self.busy = list(events), when_idle, clients
         self.post_answer = post_answer or answer(ACCEPTED, "202 Accepted")
         self.requests, self.connections = [], []
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -114,10 +117,13 @@ class RuntimeApi:
         if request.method == "POST":
             connection.sendall(self.post_answer)
             return True
-        if not self.events:
-            self.when_idle()
+        try:
+            event = self.events.pop(0)
+        except IndexError:
+            self.busy -= 1
+            if self.busy == 0:
+                self.when_idle()
             return True
-        event = self.events.pop(0)
         pieces = [event] if isinstance(event, bytes) else event
         for piece in pieces:
             connection.sendall(piece)
@@ -190,34 +196,58 @@ def run_client(task_root):
         command=None,
         env=None,
         post_answer=None,
+        workers=1,
+        idle_signal=signal.SIGKILL,
+        framed=False,
     ):
         started, process = threading.Event(), None
+        log, log_end = os.pipe() if framed else (None, None)
 
-        def kill():
+        def end():
             started.wait()
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, idle_signal)
 
-        with RuntimeApi(events, kill, post_answer) as api:
+        with RuntimeApi(events, end, post_answer, workers) as api:
             try:
                 process = subprocess.Popen(
                     command or [interpreter or sys.executable, "-B", str(GUEST / "bootstrap.py")],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     cwd=task_root,
-                    env=guest_env(api.address, handler, task_root, env or {}),
+                    env=guest_env(
+                        api.address, handler, task_root, {**(env or {}), **log_env(log_end)}
+                    ),
+                    pass_fds=[log_end] if framed else (),
+                    start_new_session=True,
                 )
             finally:
                 started.set()
+                if framed:
+                    os.close(log_end)
             with process:
                 try:
                     out, err = process.communicate(timeout=STOP_AFTER_S)
                 finally:
-                    process.kill()
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
             requests, connections = list(api.requests), len(api.connections)
         posts = [request for request in requests if request.method == "POST"]
-        return Outcome(posts, out.decode(), err.decode(), process.returncode, requests, connections)
+        frames = read_all(log) if framed else b""
+        return Outcome(
+            posts, out.decode(), err.decode(), process.returncode, requests, connections, frames
+        )
 
     return run
+
+
+def log_env(descriptor):
+    return {} if descriptor is None else {"_LAMBDA_TELEMETRY_LOG_FD": str(descriptor)}
+
+
+def read_all(descriptor):
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read()
 
 
 def guest_env(address, handler, task_root, more):
@@ -290,6 +320,18 @@ def aws_client(task_root):
         }
 
     return arguments
+
+
+@pytest.fixture
+def run_either(run_client, aws_client):
+    """Run ours, or AWS's client on the same terms."""
+
+    def run(client, events=(), *, env, **options):
+        aws = aws_client("app.handler") if client == "aws" else {}
+        env = {"PYTHONWARNINGS": "ignore", **aws.pop("env", {}), **env}
+        return run_client(events, env=env, **aws, **options)
+
+    return run
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 
 import pytest
 
@@ -141,6 +142,78 @@ def test_the_log_is_what_awslambdaric_writes(run_client, task_root, event, aws_c
     theirs = run_client([event()], command=aws["command"], env={**aws["env"], **env})
     assert re.sub(ANY_TIME, "TIME", ours.stdout) == re.sub(ANY_TIME, "TIME", theirs.stdout)
     assert ours.posts[0].body == theirs.posts[0].body
+
+
+def frames_in(data):
+    """Type and text of each frame, with what differs from run to run made the same."""
+    found = []
+    while data:
+        kind, size, micros = struct.unpack(">IIQ", data[:16])
+        assert 1.7e15 < micros < 4e15
+        found.append((hex(kind), re.sub(ANY_TIME, "TIME", data[16 : 16 + size].decode())))
+        data = data[16 + size :]
+    return found
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        {"AWS_LAMBDA_LOG_FORMAT": "JSON"},
+        {"AWS_LAMBDA_LOG_LEVEL": "TRACE"},
+        {"AWS_LAMBDA_LOG_LEVEL": "NONSENSE"},
+        {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "FATAL"},
+    ],
+)
+def test_on_its_descriptor_the_log_is_what_awslambdaric_writes(run_either, task_root, event, env):
+    (task_root / "app.py").write_text(EVERY_KIND_OF_RECORD)
+    ours, theirs = (
+        run_either(client, [event()], env=env, framed=True) for client in ("ours", "aws")
+    )
+    assert frames_in(ours.framed) == frames_in(theirs.framed)
+    assert frames_in(ours.framed) != []
+    assert ours.stdout == theirs.stdout == "printed"
+
+
+@pytest.mark.parametrize(
+    ("log_format", "kinds"),
+    [("Text", ["0xa55a0003", "0xa55a0017"]), ("JSON", ["0xa55a0012", "0xa55a0016"])],
+)
+def test_a_start_that_failed_is_told_in_frames(
+    run_client, task_root, interpreter, log_format, kinds
+):
+    (task_root / "app.py").write_text("1 / 0\n")
+    env = {"AWS_LAMBDA_LOG_FORMAT": log_format}
+    outcome = run_client(framed=True, interpreter=interpreter, env=env)
+    (warned, warning), (failed, error) = frames_in(outcome.framed)
+    assert [warned, failed] == kinds
+    assert "LAMBDA_WARNING: Unhandled exception." in warning
+    assert "ZeroDivisionError" in error
+    assert outcome.stdout == ""
+
+
+def test_an_error_on_the_descriptor_has_real_lines(logged, run_client, task_root, event):
+    (task_root / "app.py").write_text("def handler(event, context):\n    raise ValueError('a')\n")
+    ((_, text),) = frames_in(run_client([event()], framed=True).framed)
+    assert text.splitlines()[:2] == ["[ERROR] ValueError: a", "Traceback (most recent call last):"]
+    assert not text.endswith("\n")
+
+
+def test_a_large_record_is_one_frame(run_client, task_root, event):
+    (task_root / "app.py").write_text(
+        "import logging\ndef handler(event, context):\n    logging.error('x' * 40_000)\n"
+    )
+    ((_, text),) = frames_in(run_client([event()], framed=True).framed)
+    assert text.count("x") == 40_000
+
+
+def test_functions_do_not_see_which_descriptor_it_is(run_client, task_root, event):
+    (task_root / "app.py").write_text(
+        "import os\ndef handler(event, context):\n"
+        "    name = '_LAMBDA_TELEMETRY_LOG_FD'\n"
+        "    return [os.environ.get(name), name in os.popen('env').read()]\n"
+    )
+    assert run_client([event()], framed=True).posts[0].body == b"[null, false]"
 
 
 def test_context_log_writes_as_it_stands(logged):

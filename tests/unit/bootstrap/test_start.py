@@ -1,6 +1,7 @@
 """How a runtime starts: what it is started by, what it loads, and how it says that it cannot."""
 
 import json
+import signal
 import subprocess
 
 import pytest
@@ -208,3 +209,20 @@ def test_the_wrapper_is_given_the_command_to_run(run_client, task_root, event, g
 def test_a_wrapper_that_does_not_exist_is_status_127(run_client, guest):
     env = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/none"}
     assert run_client(command=[str(guest / "bootstrap")], env=env).status == 127
+
+
+def test_a_signal_is_handled_while_the_next_event_is_awaited(
+    run_client, interpreter, task_root, event
+):
+    (task_root / "app.py").write_text(
+        "import signal, sys\n"
+        "def leave(number, frame):\n    print('leaving')\n    sys.exit(3)\n"
+        "signal.signal(signal.SIGTERM, leave)\n" + RETURNS_ONE
+    )
+    outcome = run_client([event()], interpreter=interpreter, idle_signal=signal.SIGTERM)
+    assert (outcome.stdout, outcome.status) == ("leaving\n", 3)
+
+
+def test_a_signal_that_the_function_does_not_handle_ends_it(run_client, task_root, event):
+    (task_root / "app.py").write_text(RETURNS_ONE)
+    assert run_client([event()], idle_signal=signal.SIGTERM).status == -signal.SIGTERM

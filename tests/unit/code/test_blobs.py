@@ -223,3 +223,50 @@ def test_what_was_set_aside_when_the_daemon_ended_is_swept(blobs, root, zip_of):
     blobs.set_aside(blob.tree)
     blobs.sweep(keep=())
     assert staged(root) == []
+
+
+# --- layers -------------------------------------------------------------------------------
+
+
+def test_trees_make_one_together(root, blobs, zip_of, snapshot):
+    trees = [blobs.add(zip_of("a", "d/x")).tree, blobs.add(zip_of("b", "d/y")).tree]
+    merged = blobs.merge(trees)
+    assert sorted(snapshot(blobs.path(merged))) == ["a", "b", "d", "d/x", "d/y"]
+    assert modes(root / merged, blobs.path(merged)) == ["0o755", "0o755"]
+    assert blobs.zip_if_there(merged) is None
+    assert staged(root) == []
+
+
+def test_the_same_trees_make_the_same_and_another_order_another(blobs, zip_of):
+    trees = [blobs.add(zip_of(name)).tree for name in "ab"]
+    merged = blobs.merge(trees)
+    assert blobs.merge(trees) == merged
+    assert blobs.merge(trees[::-1]) not in (merged, *trees)
+
+
+def test_one_tree_alone_is_what_it_is_and_held_once_more(blobs, zip_of):
+    tree = blobs.add(zip_of("a")).tree
+    assert blobs.merge([tree]) == tree
+    blobs.release(tree)
+    assert blobs.set_aside(tree) is None
+    blobs.release(tree)
+    assert blobs.set_aside(tree) is not None
+
+
+def test_what_cannot_be_merged_is_not_kept(root, blobs, zip_of):
+    tree = blobs.add(zip_of("a")).tree
+    with pytest.raises(FileNotFoundError):
+        blobs.merge([tree, "0" * 64])
+    assert {path.name for path in root.iterdir()} == {"staging", tree}
+    assert staged(root) == []
+
+
+def test_what_is_held_is_not_set_aside(blobs, zip_of):
+    tree = blobs.add(zip_of("a")).tree
+    blobs.hold(tree)
+    blobs.release(tree)
+    assert blobs.set_aside(tree) is None
+
+
+def test_a_tree_has_a_size(blobs, zip_of):
+    assert blobs.unzipped_bytes(blobs.add(zip_of("a", "dd/", "ccc")).tree) == 4

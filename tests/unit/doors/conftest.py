@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from lambdad.api import server as api
-from lambdad.invoke.invocation import Delivery, Invocation
+from lambdad.invoke.invocation import Delivery, Invocation, Run
+from lambdad.model.clock import SystemClock
 from lambdad.runtime_api import server as runtime_api
 
 STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3}) .*\r$", re.MULTILINE)
@@ -27,13 +28,16 @@ class Environment:
         self._done.append("next")
         return self.event
 
-    def begin_answer(self, request_id, call):
-        pass
+    snap_start = False
 
-    def answer(self, payload):
+    def begin_answer(self, request_id, call):
+        loop = asyncio.get_running_loop()
+        return Run(Invocation("r-1", b"", "arn", "trace"), loop, SystemClock())
+
+    def answer(self, run, payload):
         self._done.append(("answer", payload))
 
-    def answer_error(self, error):
+    def answer_error(self, run, error):
         self._done.append(("error", error.error_type))
 
     def begin_init_error(self):

@@ -3,26 +3,34 @@ are played, everything else is real.
 """
 
 import asyncio
-import heapq
-import itertools
 import os
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from unit.invoke.fakes import (
+    FakeClock,
+    FakeDoor,
+    FakeHolder,
+    FakeKeeper,
+    FakeLogs,
+    FakeSandbox,
+    FakeZygotes,
+)
 
 from lambdad.invoke import host as host_module
 from lambdad.invoke.environment import Environment
 from lambdad.invoke.host import Host, Parts
 from lambdad.invoke.invocation import Invocation
 from lambdad.invoke.lifecycle import State
+from lambdad.invoke.managed import Managed
+from lambdad.invoke.on_demand import OnDemand
 from lambdad.invoke.pool import Account, Pool
 from lambdad.invoke.runtime_state import Call
+from lambdad.invoke.subscription import TYPES, Api, Destination, Protocol, Subscription
 from lambdad.model.errors import FunctionError
 from lambdad.model.function import Function
 from lambdad_sandbox.features import HostFeatures
-
-MIB = 1024 * 1024
 
 
 def make_function(name="fn", **values):
@@ -41,179 +49,6 @@ def make_function(name="fn", **values):
         "last_modified": 1.5,
     }
     return Function(name, **{**least, **values})
-
-
-class Timer:
-    """As asyncio's TimerHandle."""
-
-    def __init__(self, then, arguments):
-        self.then, self.arguments, self.cancelled = then, arguments, False
-
-    def cancel(self):
-        self.cancelled = True
-
-
-class FakeClock:
-    """Passes when it is told to; takes the place of the loop's timers, too."""
-
-    def __init__(self):
-        self._s, self._timers, self._number = 1_000.0, [], itertools.count()
-
-    def now(self):
-        return 1_795_253_400.0 - 1_000.0 + self._s
-
-    def monotonic(self):
-        return self._s
-
-    def call_later(self, delay_s, then, *arguments):
-        timer = Timer(then, arguments)
-        heapq.heappush(self._timers, (self._s + delay_s, next(self._number), timer))
-        return timer
-
-    def advance(self, delay_s):
-        until = self._s + delay_s
-        while self._timers and self._timers[0][0] <= until:
-            self._s, _, timer = heapq.heappop(self._timers)
-            if not timer.cancelled:
-                timer.then(*timer.arguments)
-        self._s = until
-
-
-class FakeCgroup:
-    clone_fd, oom_fd, attach_fds = None, None, ()
-
-    def __init__(self):
-        self.killed_for_memory, self.caps, self.grown = 0, [], None
-
-    def grow(self, memory_bytes, cpus):
-        self.grown = memory_bytes, cpus
-
-    def memory_peak_bytes(self):
-        return 36 * MIB
-
-    def oom_kills(self):
-        return self.killed_for_memory
-
-    def cpu_usage_us(self):
-        return 0
-
-    def cap_cpus(self, cpus):
-        self.caps.append(cpus)
-
-
-class FakeSandbox:
-    """Keeps what it is asked; the test says through ``owner`` what happens."""
-
-    made: list
-    refusal = network = None
-    disk = "a disk"
-    runtime_api = "169.254.100.1:9001"
-
-    def __init__(self, name, uid, cgroup, owner):
-        self.name, self.uid, self.cgroup, self.owner = name, uid, cgroup, owner
-        self.started, self.kills, self.removed, self.frozen = [], 0, False, False
-        self.may_go = asyncio.Event()
-        self.may_go.set()
-        self.made.append(self)
-
-    def request(self, zygote, plan, *, own_network):
-        self.zygote = zygote
-
-    def become(self, plan, code):
-        if self.refusal is not None:
-            raise self.refusal
-        self.plan, self.code = plan, code
-
-    def start_process(self, wanted, output):
-        assert not self.frozen, "a frozen init starts nothing"
-        self.started.append(wanted)
-        self.output = output
-
-    def freeze(self):
-        self.frozen = True
-
-    def thaw(self):
-        self.frozen = False
-
-    def kill_all(self):
-        assert not self.frozen, "frozen processes do not die"
-        self.kills += 1
-
-    async def remove(self, kernel):
-        await self.may_go.wait()
-        self.removed = True
-
-
-class FakeDoor:
-    def __init__(self):
-        self.opened, self.closed = [], []
-
-    async def open(self, environment, listener):
-        self.opened.append((environment, listener))
-
-        async def close():
-            self.closed.append(environment)
-
-        return close
-
-
-class FakeZygotes:
-    def __init__(self):
-        self.may_start = asyncio.Event()
-        self.may_start.set()
-
-    def ready(self, interpreter):
-        return "zygote" if self.may_start.is_set() else None
-
-    async def of(self, interpreter):
-        await self.may_start.wait()
-        return "zygote"
-
-
-class FakeKeeper:
-    version = "v2"
-
-    def __init__(self):
-        self.limits, self.refusal = [], None
-
-    def create(self, name, limits):
-        if self.refusal is not None:
-            raise self.refusal
-        self.limits.append(limits)
-        return FakeCgroup()
-
-
-class FakeLogs:
-    def __init__(self):
-        self.text, self.closed, self.removed = "", [], []
-
-    def write(self, function, lines):
-        self.text += lines.decode()
-
-    def close(self, function):
-        self.closed.append(function)
-
-    def remove(self, function):
-        self.removed.append(function)
-
-
-class FakeHolder:
-    """Keeps what an environment tells its pool."""
-
-    def __init__(self):
-        self.told = []
-
-    def freed(self, environment):
-        self.told.append("freed")
-
-    def answered(self, environment):
-        self.told.append("answered")
-
-    def withdrawn(self, environment):
-        self.told.append("withdrawn")
-
-    def gone(self, environment):
-        self.told.append("gone")
 
 
 class Stage:
@@ -263,10 +98,26 @@ class Stage:
         for _ in range(12):
             await asyncio.sleep(0)
 
+    async def pass_s(self, duration_s):
+        """Time passes, and whoever waits for a moment of it goes on at that moment."""
+        for _ in range(round(duration_s * 20)):
+            self.clock.advance(0.05)
+            await self.settle()
+
+    async def ended(self):
+        """Whatever is under way has come to its end; nothing takes a minute."""
+        for _ in range(60):
+            await self.settle()
+            if not self.host._tasks:
+                return
+            await self.pass_s(1)
+        raise AssertionError("something never ends")
+
     # --- an environment in each state -------------------------------------------------
 
     async def starting(self, **values):
-        environment = Environment(self.function(**values), self.host, self.holder)
+        kind = Managed if values.get("max_concurrency") else OnDemand
+        environment = kind(self.function(**values), self.host, self.holder)
         self.start = asyncio.ensure_future(environment.start())
         await self.settle()
         return environment
@@ -288,6 +139,52 @@ class Stage:
         self.run = environment.invoke(self.invocation())
         return environment
 
+    async def in_init_with(self, *names, **values):
+        """Its external extensions have started, and said nothing yet."""
+        self.host.extensions_of = lambda _: names
+        return await self.in_init(**values)
+
+    async def idle_with(self, extensions, **values):
+        """Each extension has subscribed to its events, and waits for one."""
+        environment = await self.in_init_with(*extensions, **values)
+        for name, events in extensions.items():
+            register_in(environment, name, *events)
+        self.event = environment.next_event()
+        self.polls = {name: poll_in(environment, name) for name in extensions}
+        await self.start
+        return environment
+
+    async def running_with(self, extensions, **values):
+        environment = await self.idle_with(extensions, **values)
+        self.run = environment.invoke(self.invocation())
+        return environment
+
+    async def managed(self, polls, **values):
+        """Several events at a time; so many workers wait."""
+        environment = await self.in_init(**{"max_concurrency": 2, **values})
+        self.polls = [environment.next_event() for _ in range(polls)]
+        await self.start
+        return environment
+
+    def subscribed(self, environment, name):
+        """An extension takes the telemetry; gives what brings it."""
+        destination = Destination(Protocol.TCP, 4_243)
+        wanted = Subscription(Api.TELEMETRY, "2022-12-13", frozenset(TYPES), destination)
+        environment.subscribe(extension_in(environment, name), wanted)
+        return self.door.couriers[-1]
+
+    async def snapshot(self, **values):
+        values = {"version": "1", "snap_start": "PublishedVersions", **values}
+        environment = await self.in_init(**values)
+        self.restored = environment.restore_next()
+        await self.start
+        return environment
+
+    async def in_restore(self, **values):
+        environment = await self.snapshot(**values)
+        self.run = environment.invoke(self.invocation())
+        return environment
+
     async def in_reset(self, **values):
         environment = await self.running(**values)
         self.clock.advance(environment.function.timeout_s)
@@ -303,6 +200,8 @@ class Stage:
             State.STARTING: self.starting,
             State.INIT: self.in_init,
             State.IDLE: self.idle,
+            State.SNAPSHOT: self.snapshot,
+            State.RESTORE: self.in_restore,
             State.INVOKE: self.running,
             State.RESET: self.in_reset,
             State.NEEDS_INIT: self.needing_init,
@@ -315,15 +214,72 @@ class Stage:
         return next(sandbox for sandbox in self.sandboxes if sandbox.name == environment.id)
 
 
+def extension_in(environment, name):
+    return next(one for one in environment.extensions.all if one.name == name)
+
+
+def register_in(environment, name, *events):
+    return environment.extensions.register(name, events)
+
+
+def poll_in(environment, name):
+    identifier = extension_in(environment, name).identifier
+    return environment.extensions.next_event(identifier, lambda: True)
+
+
 def answer_to(environment, payload=b"null", request_id="r-1"):
     """The runtime answers; it has not yet come back for more."""
-    environment.begin_answer(request_id, Call.RESPONSE)
-    environment.answer(payload)
+    run = environment.begin_answer(request_id, Call.RESPONSE)
+    environment.answer(run, payload)
 
 
 def error_to(environment, payload=b"{}", request_id="r-1"):
-    environment.begin_answer(request_id, Call.ERROR)
-    environment.answer_error(FunctionError("Runtime.Unknown", payload, status=None))
+    run = environment.begin_answer(request_id, Call.ERROR)
+    environment.answer_error(run, FunctionError("Runtime.Unknown", payload, status=None))
+
+
+class Played:
+    """A pool, and the runtimes in its environments."""
+
+    def __init__(self, stage, pool, account):
+        self.stage, self.pool, self.account = stage, pool, account
+        self.ids = iter(range(1, 1_000))
+
+    async def arrive(self):
+        """An invocation comes; gives its task and its id."""
+        request_id = f"r-{next(self.ids)}"
+        task = asyncio.ensure_future(self.pool.invoke(self.stage.invocation(request_id)))
+        await self.stage.settle()
+        return task, request_id
+
+    @property
+    def newest(self):
+        return self.stage.sandboxes[-1].owner
+
+    async def come_up(self):
+        """The newest environment starts and asks for an event."""
+        self.newest.entered("listener")
+        self.newest.next_event()
+        await self.stage.settle()
+        return self.newest
+
+    async def cold(self):
+        """An invocation under way in a new environment."""
+        task, request_id = await self.arrive()
+        environment = await self.come_up()
+        return environment, await task, request_id
+
+    async def finish(self, environment, request_id):
+        answer_to(environment, request_id=request_id)
+        environment.next_event()
+        await self.stage.settle()
+
+    async def idle(self, count):
+        """As many idle environments, in the order in which they were last used."""
+        under_way = [await self.cold() for _ in range(count)]
+        for environment, _, request_id in under_way:
+            await self.finish(environment, request_id)
+        return [environment for environment, _, _ in under_way]
 
 
 @pytest.fixture
@@ -341,6 +297,16 @@ def answer_error():
     return error_to
 
 
+@pytest.fixture
+def register():
+    return register_in
+
+
+@pytest.fixture
+def poll():
+    return poll_in
+
+
 @pytest_asyncio.fixture
 async def new_stage(monkeypatch):
     """Makes stages; each takes the loop's timers and the sandboxes of what comes after."""
@@ -352,6 +318,8 @@ async def new_stage(monkeypatch):
         kind = type("StageSandbox", (FakeSandbox,), {"made": sandboxes})
         monkeypatch.setattr(host_module, "Sandbox", kind)
         monkeypatch.setattr(loop, "call_later", clock.call_later, raising=False)
+        monkeypatch.setattr(loop, "call_at", clock.call_at, raising=False)
+        monkeypatch.setattr(loop, "time", clock.monotonic, raising=False)
         stage = Stage(clock, sandboxes, Path("/code"))
         loop.set_exception_handler(lambda _, context: stage.errors.append(context))
         stages.append(stage)
@@ -363,7 +331,7 @@ async def new_stage(monkeypatch):
             sandbox.may_go.set()
             if isinstance(sandbox.owner, Environment):
                 sandbox.owner.retire()
-        await stage.host.settled()
+        await stage.ended()
 
 
 @pytest_asyncio.fixture
@@ -378,3 +346,13 @@ async def stage(new_stage):
 def write(stage):
     """What a runtime prints."""
     return lambda environment, data: os.write(stage.sandbox_of(environment).output, data)
+
+
+@pytest.fixture
+def play(stage):
+    def make(limit=10, idle_s=60.0, **values):
+        account = Account(limit)
+        pool = stage.pool(account=account, idle_s=idle_s, **values)
+        return Played(stage, pool, account)
+
+    return make

@@ -1,27 +1,40 @@
+from functools import partial
+
 import pytest
 
 from lambdad.invoke import environ
 
+CREDENTIALS = environ.Credentials("ASIA1", "secret", "session", "token")
+
 
 @pytest.fixture
-def environment_of(new_function):
-    """The variables of a function with these values."""
+def of(new_function):
+    """The variables of a function with these values, as one of the two kinds of process has."""
 
-    def make(**values):
+    def make(kind, init_type="on-demand", **values):
         function = new_function(**{"runtime": "python3.12", **values})
-        return environ.of_runtime(
-            function,
-            version="$LATEST",
+        place = environ.Place(
             region="eu-west-1",
             log_stream="2026/11/21/[$LATEST]0",
             runtime_api="169.254.100.1:9001",
+            init_type=init_type,
+            credentials=CREDENTIALS,
         )
+        return kind(function, place)
 
     return make
 
 
+@pytest.fixture
+def environment_of(of):
+    return partial(of, environ.of_runtime)
+
+
 PYTHON = {
     "_HANDLER": "app.handler",
+    "AWS_ACCESS_KEY_ID": "ASIA1",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_SESSION_TOKEN": "session",
     "AWS_DEFAULT_REGION": "eu-west-1",
     "AWS_EXECUTION_ENV": "AWS_Lambda_python3.12",
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
@@ -48,6 +61,7 @@ PYTHON = {
     "TZ": ":UTC",
     "_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1",
     "_AWS_XRAY_DAEMON_PORT": "2000",
+    "_LAMBDA_TELEMETRY_LOG_FD": "62",
 }
 
 
@@ -56,7 +70,9 @@ def test_a_managed_runtime_sees_these_variables_and_no_others(environment_of):
 
 
 def test_an_os_only_runtime_sees_nothing_of_pythons(environment_of):
-    python_only = {"AWS_EXECUTION_ENV", "LC_CTYPE", "PWD", "PYTHONPATH"}
+    python_only = {
+        "AWS_EXECUTION_ENV", "LC_CTYPE", "PWD", "PYTHONPATH", "_LAMBDA_TELEMETRY_LOG_FD",
+    }  # fmt: skip
     wanted = {name: value for name, value in PYTHON.items() if name not in python_only}
     assert environment_of(runtime="provided.al2023") == wanted
 
@@ -105,3 +121,45 @@ def test_a_json_log_has_a_format_and_a_level(environment_of):
 
 def test_a_function_without_a_handler_has_an_empty_one(environment_of):
     assert environment_of(runtime="provided.al2023", handler=None)["_HANDLER"] == ""
+
+
+def test_what_is_in_a_snapshot_asks_for_its_credentials(environment_of):
+    seen = environment_of("snap-start", version="1")
+    absent = {
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+        "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME",
+    }  # fmt: skip
+    assert not absent & seen.keys()
+    assert seen["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start"
+    assert seen["AWS_CONTAINER_CREDENTIALS_FULL_URI"] == (
+        "http://169.254.100.1:9001/2021-04-23/credentials"
+    )
+    assert seen["AWS_CONTAINER_AUTHORIZATION_TOKEN"] == "token"
+
+
+def test_who_runs_several_events_at_a_time_knows_how_many(environment_of):
+    assert environment_of(max_concurrency=8)["AWS_LAMBDA_MAX_CONCURRENCY"] == "8"
+
+
+def test_an_extension_lacks_what_is_the_runtimes(of):
+    lacking = {
+        "AWS_EXECUTION_ENV", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_XRAY_CONTEXT_MISSING", "AWS_XRAY_DAEMON_ADDRESS", "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT", "_AWS_XRAY_DAEMON_ADDRESS", "_AWS_XRAY_DAEMON_PORT", "_HANDLER",
+        "_LAMBDA_TELEMETRY_LOG_FD",
+    }  # fmt: skip
+    seen = of(environ.of_extension, environment={"A": "b"})
+    assert seen == {**{n: v for n, v in PYTHON.items() if n not in lacking}, "A": "b"}
+
+
+def test_no_two_environments_have_the_same_credentials():
+    one, other = environ.Credentials.make(), environ.Credentials.make()
+    assert not set(one.variables().values()) & set(other.variables().values())
+    assert one.token != other.token
+    assert [len(value) for value in one.variables().values()] == [20, 40, 64]
+    assert one.record(0) == {
+        "AccessKeyId": one.access_key_id,
+        "SecretAccessKey": one.secret_access_key,
+        "Token": one.session_token,
+        "Expiration": "1970-01-01T06:00:00.000Z",
+    }

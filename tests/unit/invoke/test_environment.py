@@ -19,7 +19,9 @@ async def test_a_sandbox_and_the_runtime_in_it_are_asked_for_in_one_breath(stage
     [sandbox] = stage.sandboxes
     assert sandbox.name == environment.id
     [wanted] = sandbox.started
-    assert wanted == StartProcess("runtime", ("/var/task/bootstrap",), wanted.environ, "/var/task")
+    assert wanted == StartProcess(
+        "runtime", ("/var/task/bootstrap",), wanted.environ, "/var/task", ("stdout",)
+    )
     assert wanted.environ["AWS_LAMBDA_LOG_STREAM_NAME"] == environment.log_stream
     assert environment.state is State.STARTING
 

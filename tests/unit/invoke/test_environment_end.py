@@ -52,6 +52,17 @@ async def test_the_death_of_the_sandbox_is_an_exit_to_the_invoker(stage):
     )
 
 
+async def test_retired_while_init_runs_again_it_says_start_before_end(stage):
+    environment = await stage.needing_init()
+    run = environment.invoke(stage.invocation("r-2"))
+    environment.retire()
+    assert isinstance(run.answered.exception(), PlatformFault)
+    lines = stage.logs.text.splitlines()[-3:]
+    assert lines[0] == "START RequestId: r-2 Version: $LATEST"
+    assert lines[1] == "END RequestId: r-2"
+    assert lines[2].endswith("Status: failure\tError Type: Sandbox.Failure")
+
+
 async def test_a_uid_is_given_back_and_comes_last(stage):
     environment = await stage.idle()
     uid = stage.sandboxes[0].uid

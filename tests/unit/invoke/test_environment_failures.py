@@ -95,9 +95,9 @@ async def test_a_late_answer_after_a_timeout_is_refused(stage):
 
 async def test_a_body_that_was_cut_off_by_the_timeout_answers_nobody(stage):
     environment = await stage.running()
-    environment.begin_answer("r-1", Call.RESPONSE)
+    run = environment.begin_answer("r-1", Call.RESPONSE)
     stage.clock.advance(3)
-    environment.answer(b'"too late"')
+    environment.answer(run, b'"too late"')
     environment.emptied()
     assert isinstance(stage.run.answered.exception(), FunctionError)
     run = environment.invoke(stage.invocation("r-2"))

@@ -1,11 +1,12 @@
 import asyncio
 import os
+import struct
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from lambdad.invoke.output import Output
+from lambdad.invoke.output import FrameOutput, Output
 from lambdad.model import limits
 
 PIPE_BYTES = 64 * 1024
@@ -145,3 +146,53 @@ async def test_it_can_be_closed_while_a_flood_rests(written):
     while not written.pieces:  # noqa: ASYNC110  a flood rests of itself
         await asyncio.sleep(0)
     assert written.output._rest is not None
+
+
+def frame(text):
+    return struct.pack(">IIQ", 0xA55A0003, len(text), 1_700_000_000_000_000) + text
+
+
+@pytest_asyncio.fixture
+async def framed():
+    """An output of frames; its pieces are their texts."""
+    written = Written()
+    written.output.close()
+    written.output = FrameOutput(lambda found: written.pieces.append(found.text))
+    yield written
+    written.output.close()
+
+
+@pytest.mark.asyncio
+async def test_frames_are_passed_on_one_by_one(framed):
+    framed.write(frame(b"one\ntwo\n") + frame(b"three")[:18]).output.drain()
+    assert framed.pieces == [b"one\ntwo\n"]
+    framed.write(b"ree").output.drain()
+    assert framed.pieces == [b"one\ntwo\n", b"three"]
+
+
+@pytest.mark.asyncio
+async def test_half_a_frame_is_dropped_when_its_writer_has_ended(framed):
+    framed.write(frame(b"of the one killed")[:-3]).output.flush()
+    framed.write(frame(b"of the next")).output.drain()
+    assert framed.pieces == [b"of the next"]
+
+
+@pytest.mark.asyncio
+async def test_frames_are_read_without_being_asked_for(framed):
+    framed.write(frame(b"one"))
+    while not framed.pieces:  # noqa: ASYNC110  the loop reads by itself
+        await asyncio.sleep(0)
+    assert framed.pieces == [b"one"]
+
+
+@pytest.mark.asyncio
+async def test_a_flood_rests_the_longer_the_more_lines_it_is_made_of(written):
+    loop = asyncio.get_running_loop()
+    rests = []
+    for line in (b"x" * 1023 + b"\n", b"x\n"):
+        before = len(written.pieces)
+        written.write(line * (PIPE_BYTES // len(line)))
+        while len(written.pieces) == before:  # noqa: ASYNC110  the loop reads by itself
+            await asyncio.sleep(0)
+        rests.append(written.output._rest.when() - loop.time())
+    assert rests[0] < rests[1]

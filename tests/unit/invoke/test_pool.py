@@ -1,65 +1,24 @@
 import asyncio
+import gc
 
 import pytest
 
 from lambdad.invoke.lifecycle import State
-from lambdad.invoke.pool import Account
 from lambdad.model.errors import ApiError, PlatformFault
 
 pytestmark = pytest.mark.asyncio
 
 
-class Played:
-    """A pool, and the runtimes in its environments."""
-
-    def __init__(self, stage, pool, account, answer):
-        self.stage, self.pool, self.account, self._answer = stage, pool, account, answer
-        self.ids = iter(range(1, 1_000))
-
-    async def arrive(self):
-        """An invocation comes; gives its task and its id."""
-        request_id = f"r-{next(self.ids)}"
-        task = asyncio.ensure_future(self.pool.invoke(self.stage.invocation(request_id)))
-        await self.stage.settle()
-        return task, request_id
-
-    @property
-    def newest(self):
-        return self.stage.sandboxes[-1].owner
-
-    async def come_up(self):
-        """The newest environment starts and asks for an event."""
-        self.newest.entered("listener")
-        self.newest.next_event()
-        await self.stage.settle()
-        return self.newest
-
-    async def cold(self):
-        """An invocation under way in a new environment."""
-        task, request_id = await self.arrive()
-        environment = await self.come_up()
-        return environment, await task, request_id
-
-    async def finish(self, environment, request_id):
-        self._answer(environment, request_id=request_id)
-        environment.next_event()
-        await self.stage.settle()
-
-    async def idle(self, count):
-        """As many idle environments, in the order in which they were last used."""
-        under_way = [await self.cold() for _ in range(count)]
-        for environment, _, request_id in under_way:
-            await self.finish(environment, request_id)
-        return [environment for environment, _, _ in under_way]
-
-
 @pytest.fixture
-def play(stage, answer):
-    def make(limit=10, idle_s=60.0):
-        account = Account(limit)
-        return Played(stage, stage.pool(account=account, idle_s=idle_s), account, answer)
+def refused_with():
+    """Waits for a throttle; gives its reason."""
 
-    return make
+    async def made(awaitable):
+        with pytest.raises(ApiError) as caught:
+            await awaitable
+        return caught.value.members["Reason"]
+
+    return made
 
 
 async def test_the_first_invocation_starts_an_environment(play):
@@ -156,6 +115,25 @@ async def test_above_the_limit_is_refused_in_the_services_words(play):
     assert played.account.running == 1
     await played.finish(environment, request_id)
     await (await played.arrive())[0]
+
+
+async def test_what_is_reserved_is_for_all_versions_together(play, stage, refused_with):
+    played = play(limit=10)
+    played.account.reserve("fn", 1)
+    environment, _, request_id = await played.cold()
+    version = stage.pool(account=played.account)
+    reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert await refused_with(version.invoke(stage.invocation())) == reason
+    await played.finish(environment, request_id)
+    await (await played.arrive())[0]
+
+
+async def test_what_others_have_reserved_is_not_to_be_had(play, refused_with):
+    played = play(limit=3)
+    played.account.reserve("other", 2)
+    await played.cold()
+    reason = "ConcurrentInvocationLimitExceeded"
+    assert await refused_with((await played.arrive())[0]) == reason
 
 
 async def test_the_limit_is_the_accounts_not_the_pools(play, stage, answer):
@@ -368,3 +346,58 @@ async def test_a_start_whose_caller_has_gone_serves_the_next(play):
     assert len(played.stage.sandboxes) == 1
     played.pool.kill()
     await played.stage.host.settled()
+
+
+async def test_what_was_promised_to_a_caller_that_has_gone_serves_the_next(play, answer):
+    played = play()
+    environment, _, request_id = await played.cold()
+    answer(environment, request_id=request_id)
+    waiting, _ = await played.arrive()
+    environment.next_event()
+    waiting.cancel()  # In the same moment.
+    await played.stage.settle()
+    assert environment.state is State.IDLE
+    task, next_id = await played.arrive()
+    await task
+    assert environment._run.invocation.request_id == next_id
+
+
+async def test_what_ends_between_its_start_and_its_first_event_is_replaced(play):
+    played = play()
+    task, request_id = await played.arrive()
+    environment = played.newest
+    environment.entered("listener")
+    environment.next_event()
+    environment.process_exited("runtime", 0)
+    await played.stage.settle()
+    other = await played.come_up()
+    assert (await task).invocation.request_id == request_id
+    assert other is not environment
+
+
+async def test_a_function_that_always_ends_before_its_first_event_is_a_fault(play):
+    played = play()
+    task, _ = await played.arrive()
+    while not task.done():
+        environment = played.newest
+        environment.entered("listener")
+        environment.next_event()
+        environment.process_exited("runtime", 0)
+        await played.stage.settle()
+    with pytest.raises(PlatformFault, match="before they can be used"):
+        await task
+    assert len(played.stage.sandboxes) == 3
+    assert played.account.running == 0
+
+
+async def test_a_start_whose_caller_has_gone_may_fail_without_a_word(play):
+    played = play()
+    task, _ = await played.arrive()
+    task.cancel()
+    await played.stage.settle()
+    played.newest.not_entered("cannot mount")
+    await played.stage.ended()
+    del task
+    gc.collect()  # Stage complains of what nobody has looked at.
+    await played.stage.settle()
+    assert played.pool._all == set()

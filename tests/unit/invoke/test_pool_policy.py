@@ -24,6 +24,13 @@ def test_an_arrival_gets_the_cheapest_environment_that_may_be_had(view, decision
     assert on_arrival(view) == decision
 
 
+def test_at_its_own_limit_a_function_hears_that_it_is_its_own():
+    throttle = Throttle("ReservedFunctionConcurrentInvocationLimitExceeded")
+    assert on_arrival(View(1, 0, running=2, limit=2, reserved=True)) == throttle
+    assert on_arrival(View(1, 0, running=0, limit=0, reserved=True)) == throttle
+    assert on_arrival(View(1, 0, running=1, limit=2, reserved=True)) == Lease()
+
+
 @pytest.mark.parametrize("finishing", range(3))
 @pytest.mark.parametrize("idle", range(3))
 @pytest.mark.parametrize("running", range(5))

@@ -22,6 +22,15 @@ class OneFunction:
     async def functions(self):
         return [self.kept]
 
+    async def versions(self):
+        return []
+
+    async def last_versions(self):
+        return {}
+
+    async def reserved_concurrency(self):
+        return {}
+
     async def replace_function(self, new, *, expected_revision):
         if self.kept.revision_id != expected_revision:
             return False
@@ -105,12 +114,12 @@ async def test_what_only_a_deleted_function_had_goes_with_the_last_of_it(stage):
     assert await registry.delete("fn")
     await stage.settle()
     assert (stage.forgotten, stage.logs.removed) == ([], [])  # It still runs.
-    environment.begin_answer(event.result().invocation.request_id, Call.RESPONSE)
-    environment.answer(b"1")
+    answered = environment.begin_answer(event.result().invocation.request_id, Call.RESPONSE)
+    environment.answer(answered, b"1")
     environment.next_event()
     await stage.host.settled()
     assert stage.forgotten == [store.kept.tree]
-    assert stage.logs.removed == ["fn"]
+    assert stage.logs.removed == ["/aws/lambda/fn"]
 
 
 async def test_what_is_still_recorded_is_kept(stage):

@@ -14,6 +14,11 @@ ALLOWED = {
     ("InvocationResponse", "RuntimeResponseSentState"): "RuntimeResponseSentState",
     ("InvocationErrorResponse", "RuntimeResponseSentState"): "RuntimeResponseSentState",
     ("RuntimeResponseSentState", "Ready"): "Ready",
+    ("Started", "RestoreReady"): "RestoreReady",
+    ("RestoreReady", "Restoring"): "Restoring",
+    ("Restoring", "Ready"): "Ready",
+    ("Restoring", "InitError"): "RuntimeRestoreErrorState",
+    ("Restoring", "RuntimeRestoreErrorState"): "RuntimeRestoreErrorState",
 }
 
 
@@ -46,8 +51,9 @@ def test_every_state_stands_in_the_table():
     assert set(runtime_state.TRANSITIONS) == set(RuntimeState)
 
 
-def test_after_an_init_error_nothing_is_allowed():
-    assert runtime_state.TRANSITIONS[RuntimeState.INIT_ERROR] == {}
+@pytest.mark.parametrize("state", [RuntimeState.INIT_ERROR, RuntimeState.RESTORE_ERROR])
+def test_after_a_failed_start_nothing_is_allowed(state):
+    assert runtime_state.TRANSITIONS[state] == {}
 
 
 def test_a_wrong_id_is_a_bad_request():

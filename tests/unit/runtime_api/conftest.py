@@ -7,8 +7,9 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from lambdad.invoke.invocation import Delivery, Invocation
+from lambdad.invoke.invocation import Delivery, Invocation, Run
 from lambdad.invoke.runtime_state import Refused
+from lambdad.model.clock import SystemClock
 from lambdad.runtime_api.server import RuntimeApi
 
 PREFIX = "/2018-06-01/runtime"
@@ -24,10 +25,21 @@ class Answer(NamedTuple):
 class FakeEnvironment:
     """Keeps what the door tells it; refuses when it is told to."""
 
+    snap_start = False
+
     def __init__(self):
         self.told, self.refusal = [], None
         self._heard = asyncio.Event()
-        self.event = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.event, self.restored = loop.create_future(), loop.create_future()
+        self.run = Run(Invocation("r-1", b"{}", ARN, "Root=1-0-0"), loop, SystemClock())
+
+    def streams(self):
+        """The invoker takes the response while it comes; gives the stream, once it is open."""
+        loop = asyncio.get_running_loop()
+        invocation = Invocation("r-1", b"{}", ARN, "Root=1-0-0", streams=True)
+        self.run = Run(invocation, loop, SystemClock())
+        return self.run.answered
 
     def _tell(self, *what):
         if self.refusal is not None:
@@ -47,18 +59,42 @@ class FakeEnvironment:
 
     def begin_answer(self, request_id, call):
         self._tell("begin", request_id, str(call))
+        return self.run
 
-    def answer(self, payload):
+    def answer(self, run, payload):
+        assert run is self.run
         self._tell("answer", payload)
 
-    def answer_error(self, error):
+    def answer_error(self, run, error):
+        assert run is self.run
         self._tell("error", error.error_type, error.payload)
+
+    def open_stream(self, run, content_type):
+        self._tell("stream", content_type)
+        return run.open_stream(content_type)
+
+    def end_stream(self, run, error_type="", error_body=b""):
+        run.end_stream(error_type, error_body)
+        self._tell("end", error_type, error_body)
 
     def begin_init_error(self):
         self._tell("begin init error")
 
     def init_error(self, error):
         self._tell("init error", error.error_type, error.payload)
+
+    def restore_next(self):
+        self._tell("restore next")
+        return self.restored
+
+    def begin_restore_error(self):
+        self._tell("begin restore error")
+
+    def restore_error(self, error):
+        self._tell("restore error", error.error_type, error.payload)
+
+    def credentials(self, token):
+        return {"AccessKeyId": "AKIA"} if token == "secret" else None
 
     def refuse(self, status, error_type, message):
         self.refusal = Refused(status, error_type, message)
@@ -100,12 +136,24 @@ async def environment():
     return FakeEnvironment()
 
 
+@pytest.fixture
+def api():
+    return RuntimeApi()
+
+
+@pytest.fixture
+def sweep(api):
+    """Who looks at the connections; here only when asked to."""
+    api._sweep._every_s = 1e9
+    return api._sweep
+
+
 @pytest_asyncio.fixture
-async def connect(environment):
+async def connect(api, sweep, environment):
     """Makes connections to the door."""
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
-    close = await RuntimeApi().open(environment, listener)
+    close = await api.open(environment, listener)
     clients = []
 
     async def made():

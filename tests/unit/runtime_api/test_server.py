@@ -38,6 +38,23 @@ async def test_a_client_context_comes_only_when_given(ask, environment):
     answer = await ask("GET", NEXT)
     assert answer.headers["Lambda-Runtime-Client-Context"] == '{"a":1}'
     assert "Lambda-Runtime-Cognito-Identity" not in answer.headers
+    assert "Lambda-Runtime-Aws-Tenant-Id" not in answer.headers
+
+
+async def test_what_else_the_invoker_said_comes_only_when_given(ask, environment):
+    environment.deliver(
+        content_type="text/plain", cognito_identity='{"cognitoIdentityId":"a"}', tenant_id="blue"
+    )
+    answer = await ask("GET", NEXT)
+    assert answer.headers["Content-Type"] == "text/plain"
+    assert answer.headers["Lambda-Runtime-Cognito-Identity"] == '{"cognitoIdentityId":"a"}'
+    assert answer.headers["Lambda-Runtime-Aws-Tenant-Id"] == "blue"
+
+
+async def test_a_large_event_says_no_more_of_who_sends_it(ask, environment):
+    environment.deliver(b"x" * 100_000)
+    answer = await ask("GET", NEXT)
+    assert (answer.headers["Server"], len(answer.body)) == ("lambdad", 100_000)
 
 
 async def test_next_waits_without_a_byte_until_there_is_an_event(client, environment):

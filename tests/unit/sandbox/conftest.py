@@ -51,5 +51,5 @@ def blank_spec():
 @pytest.fixture
 def sandbox_spec():
     return SandboxSpec(
-        root=True, uid=1_879_048_192, gid=990, code="tree", tmp_mb=512, disk=False, layers=False
+        root=True, uid=1_879_048_192, gid=990, code="tree", tmp_mb=512, disk=False, layers=""
     )

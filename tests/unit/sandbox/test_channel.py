@@ -80,13 +80,13 @@ def test_junk_is_refused(ends):
 def test_what_cannot_be_sent_at_once_is_an_error(ends):
     ours, _ = ends
     with pytest.raises(OSError, match="Message too long"):
-        channel.send(ours, StartProcess("runtime", (), {"A": "x" * 4_000_000}, "/"))
+        channel.send(ours, StartProcess("runtime", (), {"A": "x" * 4_000_000}, "/", ()))
 
 
 def test_above_64_kilobytes_nothing_is_sent(ends):
     ours, _ = ends
     with pytest.raises(OSError, match="Message too long"):
-        channel.send(ours, StartProcess("runtime", (), {"A": "x" * 70_000}, "/"))
+        channel.send(ours, StartProcess("runtime", (), {"A": "x" * 70_000}, "/", ()))
 
 
 def test_junk_leaves_no_descriptor_behind(ends, open_descriptors):

@@ -15,8 +15,11 @@ KINDS = {
     "StartProcess",
     "ProcessStarted",
     "ProcessExited",
+    "SignalProcess",
     "KillAll",
     "Emptied",
+    "OpenSocket",
+    "SocketOpened",
 }
 SAMPLES = {
     "str": "ü",

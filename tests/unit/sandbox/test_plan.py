@@ -106,7 +106,7 @@ def test_of_proc_only_what_is_there_is_masked(features, blank_spec):
 
 
 def test_layers_are_attached_when_they_come_along(sandbox_spec):
-    layered = replace(sandbox_spec, layers=True)
+    layered = replace(sandbox_spec, layers="layers")
     attached = [step.target for step in plan.make(layered) if type(step) is steps.Attach]
     assert attached == ["/var/task", "/opt"]
 
@@ -173,6 +173,19 @@ def test_a_guest_of_a_user_sees_its_own_code_and_nobody_elses(sandbox_spec):
     assert (bind.source, bind.target) == ("/run/code/tree", "/var/task")
     assert gone.path == "/run/code"
     assert planned.index(bind) < planned.index(gone)
+
+
+def test_a_guest_of_a_user_sees_its_own_layers_and_nobody_elses(sandbox_spec):
+    planned = plan.make(replace(sandbox_spec, root=False, layers="layers"))
+    binds = [(step.source, step.target) for step in planned if type(step) is steps.Bind]
+    assert binds == [("/run/code/tree", "/var/task"), ("/run/code/layers", "/opt")]
+    assert kinds(planned).index(steps.Unmount) == kinds(planned).index(steps.Bind) + 2
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_without_layers_nothing_is_mounted_on_opt(sandbox_spec, root):
+    planned = plan.make(replace(sandbox_spec, root=root))
+    assert "/opt" not in [getattr(step, "target", "") for step in planned]
 
 
 @pytest.mark.parametrize(

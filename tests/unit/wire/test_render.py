@@ -87,11 +87,6 @@ def test_a_member_that_the_model_lacks_is_our_mistake(model, operation, result):
         rendered(model, operation, **result)
 
 
-def test_an_event_stream_is_not_rendered_at_once(model):
-    with pytest.raises(ValueError, match="cannot render InvokeWithResponseStream at once"):
-        rendered(model, "InvokeWithResponseStream", StatusCode=200)
-
-
 @pytest.mark.parametrize(
     ("code", "status", "body"),
     [

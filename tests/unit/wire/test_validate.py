@@ -1,6 +1,7 @@
 import pytest
 
 from lambdad.api.wire import validate
+from lambdad.code.runtimes import CURRENT
 
 NAME = (
     r"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?"
@@ -63,6 +64,30 @@ def test_the_qualifier_comes_before_the_name(complaint):
     text = complaint("Invoke", FunctionName="*", Qualifier="!")
     assert text.startswith("2 validation errors detected: Value '!' at 'qualifier' ")
     assert "; Value '*' at 'functionName' " in text
+
+
+def test_what_layers_may_be_compatible_with_is_said_plainly(complaint, model):
+    text = complaint(
+        "PublishLayerVersion", LayerName="l", Content={}, CompatibleRuntimes=["python3.12", "x"]
+    )
+    assert text == detected(
+        bad(
+            "'[python3.12, x]'",
+            "compatibleRuntimes",
+            f"Member must satisfy enum value set: [{', '.join(CURRENT)}]",
+        )
+    )
+    good = {"LayerName": "l", "Content": {}, "CompatibleRuntimes": ["python3.12"]}
+    assert validate.violations(model.operations["PublishLayerVersion"], good) == []
+
+
+def test_a_list_of_layers_may_be_of_any_runtime_that_there_ever_was(complaint, model):
+    text = complaint("ListLayers", CompatibleRuntime="x")
+    assert text.startswith("1 validation error detected: Value 'x' at 'compatibleRuntime' ")
+    assert "enum value set: [ruby3.5, ruby2.6, dotnetcore1.0, python3.7, nodejs8.10, nasa," in text
+    assert text.endswith("ruby2.5, python3.6, python2.7]")
+    good = {"CompatibleRuntime": "nasa"}
+    assert validate.violations(model.operations["ListLayers"], good) == []
 
 
 def test_compatible_runtimes_come_before_architectures(complaint):

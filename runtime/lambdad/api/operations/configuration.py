@@ -6,7 +6,6 @@ ignored.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +18,8 @@ from lambdad.model.errors import ApiError, invalid_parameter
 from lambdad.model.function import Function, State, UpdateStatus
 
 _NOT_OFFERED = (
-    "VpcConfig", "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "ImageConfig", "Layers",
-    "CodeSigningConfigArn", "DurableConfig", "TenancyConfig", "CapacityProviderConfig",
+    "VpcConfig", "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "ImageConfig",
+    "CodeSigningConfigArn", "DurableConfig", "TenancyConfig",
 )  # fmt: skip
 
 # Which member of a request sets which field; the same for create and update.
@@ -34,8 +33,12 @@ _FIELDS = {
 }
 
 
-def changes(params: Mapping[str, Any]) -> dict[str, Any]:
+def changes(params: Mapping[str, Any], before: Function | None = None) -> dict[str, Any]:
     """What a request asks to be set, as fields of ``Function``.
+
+    Args:
+        params: of the request.
+        before: the function as it is, if there is one.
 
     Raises:
         ApiError: something that AWS refuses, or that lambdad does not offer.
@@ -57,7 +60,11 @@ def changes(params: Mapping[str, Any]) -> dict[str, Any]:
         fields["tracing_mode"] = params["TracingConfig"].get("Mode", "PassThrough")
     if "SnapStart" in params:
         fields["snap_start"] = params["SnapStart"].get("ApplyOn", "None")
-    return fields | _logging(params.get("LoggingConfig") or {})
+    fields |= _capacity(params.get("CapacityProviderConfig") or {}, fields, before)
+    fields |= _logging(params.get("LoggingConfig") or {})
+    if fields.get("capacity_provider") or (before is not None and before.capacity_provider):
+        fields |= _json_logging(fields, before)
+    return fields
 
 
 def _wanted(value: Any) -> bool:
@@ -116,6 +123,37 @@ def _logging(asked: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def _json_logging(fields: Mapping[str, Any], before: Function | None) -> dict[str, Any]:
+    """Functions of a capacity provider log JSON only: events run beside each other there."""
+    default = "Text" if before is None else before.log_format
+    is_text = fields.get("log_format", default) == "Text"
+    return _logging({"LogFormat": "JSON"}) if is_text else {}
+
+
+def _capacity(
+    asked: Mapping[str, Any], fields: Mapping[str, Any], before: Function | None
+) -> dict[str, Any]:
+    """How many events an environment takes at a time; what else there is to say is kept.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html
+    """
+    wanted = asked.get("LambdaManagedInstancesCapacityProviderConfig") or {}
+    if not wanted:
+        return {}
+    memory_mb = before.memory_mb if before is not None else limits.memory_mb_default
+    gib_per_vcpu = wanted.get("ExecutionEnvironmentMemoryGiBPerVCpu")
+    memory_gib = fields.get("memory_mb", memory_mb) / 1024
+    vcpus = memory_gib / (gib_per_vcpu or limits.managed_gib_per_vcpu)
+    return {
+        "capacity_provider": wanted["CapacityProviderArn"],
+        "memory_gib_per_vcpu": gib_per_vcpu,
+        "max_concurrency": wanted.get(
+            "PerExecutionEnvironmentMaxConcurrency",
+            limits.managed_concurrency_per_vcpu * max(int(vcpus), 1),
+        ),
+    }
+
+
 def render(
     function: Function, *, region: str, account: str, qualifier: str | None = None
 ) -> dict[str, Any]:
@@ -138,7 +176,7 @@ def render(
         "MemorySize": function.memory_mb,
         "LastModified": last_modified(function.last_modified),
         "CodeSha256": function.code_sha256,
-        "Version": "$LATEST",
+        "Version": function.version,
         "TracingConfig": {"Mode": function.tracing_mode},
         "RevisionId": function.revision_id,
         "PackageType": "Zip",
@@ -146,18 +184,29 @@ def render(
         "EphemeralStorage": {"Size": function.tmp_mb},
         "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": "Off"},
         "RuntimeVersionConfig": {
-            "RuntimeVersionArn": runtime_version_arn(region, function.runtime)
+            "RuntimeVersionArn": runtimes.runtime_version_arn(region, function.runtime)
         },
         "LoggingConfig": {name: value for name, value in logging.items() if value},
     }
     if function.environment is not None:
         shown["Environment"] = {"Variables": dict(function.environment)}
+    if function.layers:
+        shown["Layers"] = [
+            {"Arn": layer.arn, "CodeSize": layer.code_bytes} for layer in function.layers
+        ]
+    if function.capacity_provider is not None:
+        shown["CapacityProviderConfig"] = _render_capacity(function)
     return shown
 
 
-def runtime_version_arn(region: str, runtime: str) -> str:
-    """An ARN that stays the same for as long as the runtime does: here, its name's digest."""
-    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
+def _render_capacity(function: Function) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "CapacityProviderArn": function.capacity_provider,
+        "PerExecutionEnvironmentMaxConcurrency": function.max_concurrency,
+    }
+    if function.memory_gib_per_vcpu is not None:
+        config["ExecutionEnvironmentMemoryGiBPerVCpu"] = function.memory_gib_per_vcpu
+    return {"LambdaManagedInstancesCapacityProviderConfig": config}
 
 
 def render_state(function: Function) -> dict[str, Any]:

@@ -7,33 +7,30 @@ Sources: lambda-api sections 3, 5 and 6, which record the service's defaults, te
 from __future__ import annotations
 
 import asyncio
-import base64
 import platform
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from typing import Any
 
 from lambdad.api.call import Call
-from lambdad.api.operations import configuration, names
-from lambdad.code.archive import ArchiveTooLarge, BadArchive
-from lambdad.code.blobs import Blob, Blobs
+from lambdad.api.operations import configuration, layers, names
+from lambdad.api.operations.packages import Packages
+from lambdad.api.operations.pages import page
+from lambdad.api.operations.recorded import Recorded
+from lambdad.api.operations.versions import in_order, refuse_publish_to
+from lambdad.code.layers import Layers
 from lambdad.invoke.registry import Registry
 from lambdad.model import ids, limits
-from lambdad.model.arn import function_arn
+from lambdad.model.arn import layer_arn
 from lambdad.model.clock import Clock
-from lambdad.model.errors import ApiError, conflict, invalid_parameter, not_found
-from lambdad.model.function import Function, State, UpdateStatus
+from lambdad.model.errors import conflict, invalid_parameter
+from lambdad.model.function import LATEST, Function, UpdateStatus
+from lambdad.model.layer import LayerRef
 
 Params = Mapping[str, Any]
 Result = dict[str, Any]
 
 _OWN_ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
-_PAGE_ITEMS = 50
-_WRONG_REVISION = (
-    "The Revision Id provided does not match the latest Revision Id. Call the "
-    "GetFunction/GetAlias API to retrieve the latest Revision Id"
-)
 
 
 class FunctionOperations:
@@ -42,23 +39,24 @@ class FunctionOperations:
     def __init__(
         self,
         registry: Registry,
-        blobs: Blobs,
-        disk: Executor,
+        layers: Layers,
+        packages: Packages,
         clock: Clock,
         *,
         region: str,
         account: str,
     ) -> None:
-        self._registry, self._blobs, self._disk, self._clock = registry, blobs, disk, clock
+        self._registry, self._layers, self._packages = registry, layers, packages
+        self._clock = clock
         self._region, self._account = region, account
+        self._recorded = Recorded(registry, region=region, account=account)
 
     async def CreateFunction(self, params: Params, _: Call) -> Result:
         name, _qualifier = names.read(params["FunctionName"], None, region=self._region)
         _check_name(name)
         if params.get("PackageType", "Zip") != "Zip" or "ImageUri" in params["Code"]:
             raise invalid_parameter("PackageType Image is not offered by lambdad yet.")
-        if params.get("Publish"):
-            raise invalid_parameter("Publish is not offered by lambdad yet.")
+        refuse_publish_to(params)
         if "Runtime" not in params or "Handler" not in params:
             raise invalid_parameter(
                 "Runtime and Handler are mandatory parameters for functions created with "
@@ -75,7 +73,10 @@ class FunctionOperations:
             "memory_mb": limits.memory_mb_default,
             "tmp_mb": limits.tmp_mb_default,
         }
-        async with self._stored(params["Code"]) as blob:
+        async with (
+            self._packages.stored(params["Code"]) as blob,
+            self._layered(params, blob.tree) as layered,
+        ):
             function = Function(
                 name=name,
                 code_sha256=blob.sha256_base64,
@@ -85,56 +86,54 @@ class FunctionOperations:
                 revision_id=ids.request_id(),
                 last_modified=self._clock.now(),
                 tags=dict(params.get("Tags", {})),
-                **(defaults | fields),
+                **(defaults | fields | layered),
             )
             await self._registry.create(function)
-        return self._shown(function)
+            if params.get("Publish"):
+                function = await self._registry.publish(function)
+        return self._recorded.shown(function)
 
     async def GetFunction(self, params: Params, call: Call) -> Result:
-        function, qualifier = self._find(params)
+        function, qualifier = self._recorded.find(params)
+        latest = self._registry.find(function.name) or function
         answer: Result = {
-            "Configuration": self._shown(function, qualifier),
+            "Configuration": self._recorded.shown(function, qualifier),
             "Code": {
                 "RepositoryType": "S3",
                 "Location": call.endpoint + call.code_path(function.tree),
             },
         }
-        if function.tags:
-            answer["Tags"] = dict(function.tags)
+        if latest.tags:
+            answer["Tags"] = dict(latest.tags)
+        reserved = self._registry.reserved(function.name)
+        if reserved is not None:
+            answer["Concurrency"] = {"ReservedConcurrentExecutions": reserved}
         return answer
 
     async def GetFunctionConfiguration(self, params: Params, _: Call) -> Result:
-        return self._shown(*self._find(params))
+        return self._recorded.shown(*self._recorded.find(params))
 
     async def ListFunctions(self, params: Params, _: Call) -> Result:
-        """In order of names; a marker is the last name of the page before."""
-        after = _unmark(params.get("Marker"))
-        qualifier = "$LATEST" if params.get("FunctionVersion") == "ALL" else None
-        items = min(params.get("MaxItems", _PAGE_ITEMS), _PAGE_ITEMS)
-        rest = [function for function in self._registry.all() if function.name > after]
-        page = rest[:items]
-        answer: Result = {
-            "Functions": [
-                configuration.render(
-                    function, region=self._region, account=self._account, qualifier=qualifier
-                )
-                for function in page
-            ]
-        }
-        if len(rest) > items:
-            answer["NextMarker"] = base64.urlsafe_b64encode(page[-1].name.encode()).decode()
-        return answer
+        """In order of names; all versions of a function follow its ``$LATEST``, if asked for."""
+        functions = self._registry.all()
+        if params.get("FunctionVersion") != "ALL":
+            shown, marker = page(params, functions, in_order)
+            return {"Functions": [self._recorded.listed(function) for function in shown], **marker}
+        versions = [one for function in functions for one in self._registry.versions(function.name)]
+        shown, marker = page(params, versions, in_order)
+        listed = [self._recorded.listed(version, version.version) for version in shown]
+        return {"Functions": listed, **marker}
 
     async def UpdateFunctionCode(self, params: Params, _: Call) -> Result:
-        function = self._for_update(params)
+        function = self._recorded.for_update(params)
         if "ImageUri" in params:
             raise invalid_parameter(
                 "Please don't provide ImageUri when updating a function with packageType Zip."
             )
-        if params.get("Publish"):
-            raise invalid_parameter("Publish is not offered by lambdad yet.")
+        refuse_publish_to(params)
         architecture = _architecture(params) or function.architecture
-        async with self._stored(params) as blob:
+        async with self._packages.stored(params) as blob:
+            await self._packages.check_total(blob.tree, function.layers)
             new = self._changed(
                 function,
                 code_sha256=blob.sha256_base64,
@@ -143,54 +142,45 @@ class FunctionOperations:
                 architecture=architecture,
             )
             if params.get("DryRun"):
-                return self._shown(new)
-            return await self._change(function, new)
+                return self._recorded.shown(new)
+            await self._registry.change(function, new)
+            if not params.get("Publish"):
+                return self._recorded.shown(new)
+            version = await self._registry.publish(new)
+            return self._recorded.shown(version, version.version)
 
     async def UpdateFunctionConfiguration(self, params: Params, _: Call) -> Result:
-        function = self._for_update(params)
-        fields = await asyncio.to_thread(configuration.changes, params)
-        return await self._change(function, self._changed(function, **fields))
+        function = self._recorded.for_update(params)
+        fields = await asyncio.to_thread(configuration.changes, params, function)
+        async with self._layered(params, function.tree) as layered:
+            new = self._changed(function, **fields, **layered)
+            await self._registry.change(function, new)
+            return self._recorded.shown(new)
 
     async def DeleteFunction(self, params: Params, _: Call) -> Result:
-        name, qualifier = names.read(
-            params["FunctionName"], params.get("Qualifier"), region=self._region
-        )
+        name, qualifier = self._recorded.named(params)
         if self._registry.find(name) is None:
-            raise not_found(f"Function not found: {self._arn(name)}")
-        if qualifier == "$LATEST":
-            raise invalid_parameter(
-                "$LATEST version cannot be deleted without deleting the function."
-            )
-        if qualifier is not None and qualifier.isdigit():
-            raise not_found(f"Function not found: {self._arn(name, qualifier)}")
-        if qualifier is not None:
-            raise invalid_parameter("Deletion of aliases is not currently supported.")
-        await self._registry.delete(name)
+            raise self._recorded.not_found(name)
+        if qualifier is None:
+            await self._registry.delete(name)
+        else:
+            await self._delete_version(name, qualifier)
         return {"StatusCode": 204}
 
     # --- parts ------------------------------------------------------------------------
 
-    def _find(self, params: Params) -> tuple[Function, str | None]:
-        name, qualifier = names.read(
-            params["FunctionName"], params.get("Qualifier"), region=self._region
-        )
-        function = self._registry.find(name)
-        if function is None or qualifier not in (None, "$LATEST"):
-            raise not_found(f"Function not found: {self._arn(name, qualifier)}")
-        return function, qualifier
-
-    def _for_update(self, params: Params) -> Function:
-        """The function, unless it is being updated or is not the one the client read."""
-        function, _ = self._find(params)
-        revision = params.get("RevisionId")
-        if revision is not None and revision != function.revision_id:
-            raise ApiError("PreconditionFailedException", _WRONG_REVISION, Type="User")
-        if function.state is State.PENDING or function.update_status is UpdateStatus.IN_PROGRESS:
-            raise conflict(
-                "The operation cannot be performed at this time. "
-                f"An update is in progress for resource: {self._arn(function.name)}"
+    async def _delete_version(self, name: str, qualifier: str) -> None:
+        """Delete what a qualifier names, if it is a number."""
+        if qualifier == LATEST:
+            raise invalid_parameter(
+                "$LATEST version cannot be deleted without deleting the function."
             )
-        return function
+        if "$" in qualifier:
+            raise self._recorded.not_found(name)
+        if not qualifier.isdecimal():
+            raise invalid_parameter("Deletion of aliases is not currently supported.")
+        if not await self._registry.delete_version(name, qualifier):
+            raise self._recorded.not_found(name, qualifier)
 
     def _changed(self, function: Function, **fields: object) -> Function:
         return function.changed(
@@ -200,61 +190,28 @@ class FunctionOperations:
             **fields,
         )
 
-    async def _change(self, old: Function, new: Function) -> Result:
-        await self._registry.change(old, new)
-        return self._shown(new)
-
     @asynccontextmanager
-    async def _stored(self, code: Params) -> AsyncIterator[Blob]:
-        """A zip and its tree: kept meanwhile, and after that if a function has them.
+    async def _layered(self, params: Params, code: str) -> AsyncIterator[dict[str, Any]]:
+        """What a request sets of layers, as fields of ``Function``; their tree is held meanwhile.
 
         Raises:
-            ApiError: as ``_store_code``.
+            ApiError: there are not such layers, or they are too large beside the tree of the code.
         """
-        blob = await self._store_code(code)
-        try:
-            yield blob
-        finally:
-            self._blobs.release(blob.tree)
-            self._registry.forget_code(blob.tree)
-
-    async def _store_code(self, code: Params) -> Blob:
-        """Unpack a zip, off the loop.
-
-        Raises:
-            ApiError: no zip, not a zip, or too large.
-        """
-        if "ZipFile" not in code:
-            raise invalid_parameter(
-                "Code from S3 is not offered by lambdad yet. Please provide ZipFile."
+        if "Layers" not in params:
+            yield {}
+            return
+        place = {"region": self._region, "account": self._account}
+        found = layers.named(self._layers, params["Layers"], **place)
+        async with self._packages.merged(found, code) as tree:
+            references = tuple(
+                LayerRef(
+                    layer_arn(**place, name=layer.name, version=layer.version),
+                    layer.code_bytes,
+                    layer.unzipped_bytes,
+                )
+                for layer in found
             )
-        archive = code["ZipFile"]
-        if len(archive) > limits.zip_bytes_max:
-            raise ApiError(
-                "RequestEntityTooLargeException",
-                f"Zipped size must be smaller than {limits.zip_bytes_max} bytes",
-            )
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._disk, self._blobs.add, archive
-            )
-        except BadArchive as error:
-            raise invalid_parameter(
-                "Could not unzip uploaded file. Please check your file, then try to upload again."
-            ) from error
-        except ArchiveTooLarge as error:
-            raise invalid_parameter(
-                f"Unzipped size must be smaller than {limits.unzipped_bytes_max} bytes"
-            ) from error
-
-    def _shown(self, function: Function, qualifier: str | None = None) -> Result:
-        shown = configuration.render(
-            function, region=self._region, account=self._account, qualifier=qualifier
-        )
-        return shown | configuration.render_state(function)
-
-    def _arn(self, name: str, qualifier: str | None = None) -> str:
-        return function_arn(self._region, self._account, name, qualifier)
+            yield {"layers": references, "layers_tree": tree}
 
 
 def _check_name(name: str) -> None:
@@ -277,13 +234,6 @@ def _architecture(params: Params) -> str | None:
             f"{_OWN_ARCHITECTURE}."
         )
     return architecture
-
-
-def _unmark(marker: str | None) -> str:
-    try:
-        return base64.b64decode(marker or "", altchars=b"-_", validate=True).decode()
-    except ValueError:
-        raise invalid_parameter("Invalid marker") from None
 
 
 def table(operations: object) -> dict[str, Callable[..., Any]]:

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-_FILE = Path("data/lambda/2015-03-31/service-2.json.gz")
+LAMBDA = "lambda/2015-03-31"
+LOGS = "logs/2014-03-28"
 
 Location = Literal["uri", "querystring", "header", "statusCode", "body"]
 ScalarType = Literal["string", "integer", "long", "float", "double", "boolean", "blob", "timestamp"]
@@ -84,6 +85,7 @@ class Member:
 
     Attributes:
         wire_name: its name in the place where it stands: a header's, a label's, a JSON key.
+        event_payload: it is all that the message of its event holds.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Member:
     location: Location
     required: bool
     shape: Shape
+    event_payload: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,17 +155,18 @@ class ServiceModel:
     errors: Mapping[str, ErrorShape]
 
 
-def load() -> ServiceModel:
-    """Read the model of the botocore that is installed, without importing it.
+def load(service: str = LAMBDA) -> ServiceModel:
+    """Read the model of a service from the botocore that is installed, without importing it.
 
     Raises:
         LookupError: botocore is not installed.
-        FileNotFoundError: its model of Lambda is not where it was.
+        FileNotFoundError: its model of the service is not where it was.
     """
     spec = importlib.util.find_spec("botocore")
     if spec is None or not spec.submodule_search_locations:
         raise LookupError("cannot find botocore, whose service model the API is made of")
-    with gzip.open(Path(spec.submodule_search_locations[0]) / _FILE) as file:
+    data = Path(spec.submodule_search_locations[0]) / "data"
+    with gzip.open(data / service / "service-2.json.gz") as file:
         return read(json.load(file))
 
 
@@ -196,12 +200,13 @@ def _operation(raw: Mapping[str, Any], resolver: _Resolver) -> Operation:
 def _error(raw: Mapping[str, Any], structure: Structure) -> ErrorShape:
     members = structure.members.values()
     names = (member.wire_name for member in members if member.name.lower() == "message")
+    fault = raw.get("fault", False)
     return ErrorShape(
         code=structure.name,
-        status=raw["error"]["httpStatusCode"],
+        status=raw.get("error", {}).get("httpStatusCode", 500 if fault else 400),
         message_name=next(names, "message"),
         headers=tuple(member for member in members if member.location == "header"),
-        fault=raw.get("fault", False),
+        fault=fault,
     )
 
 
@@ -261,6 +266,7 @@ class _Resolver:
                 location=reference.get("location", "body"),
                 required=member in raw.get("required", ()),
                 shape=self._shape(reference["shape"]),
+                event_payload=reference.get("eventpayload", False),
             )
         return structure
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
-from lambdad.api.wire import timestamp
+from lambdad.api.wire import eventstream, timestamp
 from lambdad.api.wire.model import (
     ListOf,
     MapOf,
@@ -39,23 +40,26 @@ _UNMODELLED: Mapping[str, tuple[int, str]] = {
 }
 
 
+# What an operation gives for an event stream: the name of each event, and its members.
+Events = AsyncGenerator[tuple[str, Mapping[str, Any]], None]
+
+
 class Answer(NamedTuple):
-    """An HTTP response."""
+    """An HTTP response; a body that is not there at once comes in pieces."""
 
     status: int
     headers: dict[str, str]
-    body: bytes
+    body: bytes | AsyncGenerator[bytes, None]
 
 
 def render(operation: Operation, result: Mapping[str, Any]) -> Answer:
     """The answer of an operation that succeeded.
 
     The result holds members of the operation's output, typed as ``parse`` gives those of the
-    input. What is absent or ``None`` is left out.
+    input. What is absent or ``None`` is left out. An event stream is ``Events``.
 
     Raises:
-        ValueError: the result has a member that the model lacks, or the answer would be an
-            event stream, which is not rendered at once.
+        ValueError: the result has a member that the model lacks.
     """
     message = operation.output
     if message is None:
@@ -65,7 +69,13 @@ def render(operation: Operation, result: Mapping[str, Any]) -> Answer:
     if message.status is not None:
         status = result.get(message.status.name) or status
     headers = _headers(message.headers, result)
-    body = b"" if status == _NO_CONTENT else _body(operation.name, message, result)
+    if status == _NO_CONTENT:
+        return Answer(status, headers, b"")
+    payload = message.payload
+    if payload is not None and isinstance(payload.shape, Structure) and payload.shape.event_stream:
+        headers.setdefault("Content-Type", eventstream.CONTENT_TYPE)
+        return Answer(status, headers, _messages(payload.shape, result[payload.name]))
+    body = _body(message, result)
     if body:
         headers.setdefault("Content-Type", _JSON)
     return Answer(status, headers, body)
@@ -113,13 +123,32 @@ def _to_text(shape: Shape, value: Any) -> str:
             return str(value)
 
 
-def _body(name: str, message: Message, result: Mapping[str, Any]) -> bytes:
+async def _messages(stream: Structure, events: Events) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        async for name, members in events:
+            yield _event(stream.members[name], members)
+
+
+def _event(event: Member, members: Mapping[str, Any]) -> bytes:
+    assert isinstance(event.shape, Structure)
+    blobs = [member.name for member in event.shape.members.values() if member.event_payload]
+    if blobs:
+        content_type, payload = "application/octet-stream", bytes(members[blobs[0]])
+    else:
+        content_type, payload = _JSON, _encode(_to_json(event.shape, members))
+    headers = {
+        ":event-type": event.name,
+        ":content-type": content_type,
+        ":message-type": "event",
+    }
+    return eventstream.message(headers, payload)
+
+
+def _body(message: Message, result: Mapping[str, Any]) -> bytes:
     payload = message.payload
     if payload is None:
         members = {member.name: result.get(member.name) for member in message.body}
         return _encode(_to_json(message.structure, members))
-    if isinstance(payload.shape, Structure) and payload.shape.event_stream:
-        raise ValueError(f"cannot render {name} at once: its answer is an event stream")
     value = result.get(payload.name)
     if value is None:
         return b""

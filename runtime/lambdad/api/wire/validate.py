@@ -46,26 +46,42 @@ def message(found: Sequence[str]) -> str:
 
 
 def _in_structure(structure: Structure, value: Mapping[str, Any], path: str) -> Iterator[str]:
-    for member, camel in _checked(structure):
+    for member, camel, enum in _checked(structure):
         part = value.get(member.name)
-        if part is not None:
+        if part is not None and enum is not None:
+            yield from _in_enum(member.shape, part, path + camel, enum)
+        elif part is not None:
             yield from _in(member.shape, part, path + camel)
         elif member.required:
             yield _violation("Value null", path + camel, _NOT_NULL)
 
 
 @cache
-def _checked(structure: Structure) -> tuple[tuple[Member, str], ...]:
-    """The members to check, each with its name in a path.
+def _checked(structure: Structure) -> tuple[tuple[Member, str, tuple[str, ...] | None], ...]:
+    """The members to check, each with its name in a path, and its values if it has its own.
 
     The service complains of the last first: ``qualifier`` before ``functionName``,
     ``compatibleRuntimes`` before ``compatibleArchitectures``.
     """
     return tuple(
-        (member, _camel(member.name))
+        (member, _camel(member.name), overrides.MEMBER_ENUMS.get((structure.name, member.name)))
         for member in reversed(structure.members.values())
         if (structure.name, member.name) not in overrides.CHECKED_ELSEWHERE
     )
+
+
+def _in_enum(shape: Shape, value: Any, path: str, enum: Sequence[str]) -> Iterator[str]:
+    """What breaks the constraints of a member that has values of its own."""
+    if isinstance(shape, ListOf):
+        for constraint in _of_length(shape):
+            if not constraint.holds(value):
+                yield _violation(_shown(shape, value), path, constraint.phrase)
+    if not set(value if isinstance(shape, ListOf) else [value]) <= set(enum):
+        yield _violation(_shown(shape, value), path, _one_of(enum))
+
+
+def _one_of(enum: Sequence[str]) -> str:
+    return f"Member must satisfy enum value set: [{', '.join(enum)}]"
 
 
 def _in(shape: Shape, value: Any, path: str) -> Iterator[str]:
@@ -111,9 +127,7 @@ def _constraints(shape: Shape) -> tuple[_Constraint, ...]:
 def _of_scalar(shape: Scalar) -> Iterator[_Constraint]:
     enum = overrides.ENUMS.get(shape.name, shape.enum)
     if enum:
-        yield _Constraint(
-            f"Member must satisfy enum value set: [{', '.join(enum)}]", frozenset(enum).__contains__
-        )
+        yield _Constraint(_one_of(enum), frozenset(enum).__contains__)
     if shape.type in ("string", "blob"):
         yield from _of_length(shape)
     else:

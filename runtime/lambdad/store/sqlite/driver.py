@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from lambdad.model.errors import PlatformFault
+from lambdad.model.event import Event
 from lambdad.model.function import Function
+from lambdad.model.layer import LayerVersion
 from lambdad.store.protocol import AlreadyExists
 from lambdad.store.sqlite import database, rows, statements
-from lambdad.store.sqlite.writer import Writer
+from lambdad.store.sqlite.writer import Value, Writer
+
+_Noun = TypeVar("_Noun")
+_NONE: Mapping[str, Value] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +60,7 @@ class SqliteStore:
             raise AlreadyExists(function.name)
 
     async def functions(self) -> list[Function]:
-        running = self._require_running()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(running.reader, self._read_functions, running.reading)
+        return await self._read("functions", rows.function)
 
     async def replace_function(self, new: Function, *, expected_revision: str) -> bool:
         parameters = {**rows.row(new), "expected_revision": expected_revision}
@@ -64,6 +68,57 @@ class SqliteStore:
 
     async def delete_function(self, name: str) -> bool:
         return bool(await self._write("delete_function", {"name": name}))
+
+    async def reserve_concurrency(self, name: str, count: int | None) -> bool:
+        return bool(await self._write("reserve_concurrency", {"name": name, "count": count}))
+
+    async def reserved_concurrency(self) -> dict[str, int]:
+        return dict(await self._read("reserved_concurrency", tuple))
+
+    async def create_version(self, function: Function) -> bool:
+        return bool(await self._write("create_version", rows.version_row(function)))
+
+    async def versions(self) -> list[Function]:
+        return await self._read("versions", rows.version)
+
+    async def last_versions(self) -> dict[str, int]:
+        return dict(await self._read("last_versions", tuple))
+
+    async def replace_version(self, function: Function) -> bool:
+        return bool(await self._write("replace_version", rows.version_row(function)))
+
+    async def delete_version(self, name: str, version: str) -> bool:
+        return bool(await self._write("delete_version", {"name": name, "version": int(version)}))
+
+    async def create_layer_version(self, layer: LayerVersion) -> None:
+        if not await self._write("create_layer_version", rows.layer_row(layer)):
+            raise AlreadyExists(f"{layer.name}:{layer.version}")
+
+    async def layer_versions(self) -> list[LayerVersion]:
+        return await self._read("layer_versions", rows.layer_version)
+
+    async def last_layer_versions(self) -> dict[str, int]:
+        return dict(await self._read("last_layer_versions", tuple))
+
+    async def delete_layer_version(self, name: str, version: int) -> bool:
+        return bool(await self._write("delete_layer_version", {"name": name, "version": version}))
+
+    async def add_event(self, event: Event) -> None:
+        await self._write("add_event", rows.event_row(event))
+
+    async def events(self) -> dict[str, float]:
+        return dict(await self._read("events", tuple))
+
+    async def event(self, request_id: str) -> Event | None:
+        found = await self._read("event", rows.event, {"request_id": request_id})
+        return found[0] if found else None
+
+    async def retry_event(self, request_id: str, attempts: int, due: float) -> bool:
+        values: rows.Row = {"request_id": request_id, "attempts": attempts, "due": due}
+        return bool(await self._write("retry_event", values))
+
+    async def remove_event(self, request_id: str) -> bool:
+        return bool(await self._write("remove_event", {"request_id": request_id}))
 
     def _open(self) -> _Running:
         writing = database.open_database(self._path)
@@ -76,7 +131,7 @@ class SqliteStore:
             raise PlatformFault("cannot use the store: it does not run")
         return self._running
 
-    async def _write(self, query: str, parameters: Mapping[str, str]) -> int:
+    async def _write(self, query: str, parameters: Mapping[str, Value]) -> int:
         """Run a named statement; the number of rows it touched, after the commit."""
         writer = self._require_running().writer
         try:
@@ -84,12 +139,20 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise PlatformFault(f"cannot {query} in the store: {error}") from error
 
-    def _read_functions(self, reading: sqlite3.Connection) -> list[Function]:
+    async def _read(
+        self, query: str, make: Callable[[Any], _Noun], parameters: Mapping[str, Value] = _NONE
+    ) -> list[_Noun]:
+        """Run a named question; what its rows make."""
+        running = self._require_running()
+
+        def read() -> list[_Noun]:
+            found = running.reading.execute(self._queries[query], parameters)
+            return [make(row) for row in found]
+
         try:
-            found = reading.execute(self._queries["functions"]).fetchall()
-            return [rows.function(row) for row in found]
+            return await asyncio.get_running_loop().run_in_executor(running.reader, read)
         except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
-            raise PlatformFault(f"cannot read the functions in the store: {error}") from error
+            raise PlatformFault(f"cannot read {query} in the store: {error}") from error
 
 
 def _close(running: _Running) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+Value = str | int | float | bytes | None
+
 _GROUP_MAX = 256  # bounds how long the first of a group waits for the last
 
 
@@ -22,7 +24,7 @@ class _Change:
     """A statement that is waiting; its future will hold the number of rows it touched."""
 
     statement: str
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, Value]
     rows: Future[int] = field(default_factory=Future)
 
 
@@ -39,7 +41,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, statement: str, parameters: Mapping[str, str]) -> Future[int]:
+    def submit(self, statement: str, parameters: Mapping[str, Value]) -> Future[int]:
         """Have a statement carried out; the future is done when it is committed, or failed."""
         change = _Change(statement, parameters)
         self._waiting.put(change)

@@ -1,0 +1,1 @@
+"""CloudWatch Logs, as far as clients of Lambda use it, on the same endpoint."""
