@@ -6,6 +6,7 @@ The only module that knows all others, and the only one that knows uvloop.
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -212,6 +213,9 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, Mapping[str, s
             raise CannotStart(
                 f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
             ) from error
+        # What stands now stands to the end: the collector need not look at it time and again.
+        gc.collect()
+        gc.freeze()
         try:
             yield _url(server.sockets[0]), composed.degraded
         finally:

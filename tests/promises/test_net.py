@@ -242,6 +242,44 @@ def test_net_6_no_word_of_a_guest_makes_the_daemon_connect(inside, service):
     assert all(400 <= status < 500 for status in inside(ask_to_connect, f"http://{host}:{port}"))
 
 
+# Its port is one that the host listens on, too; it tells who was connected to.
+SUBSCRIBED = """
+    import http.client, json, os, socket, threading
+
+    PORT = int(os.environ["HOSTS_PORT"])
+    inner = socket.create_server(("127.0.0.1", PORT))
+
+    def ask(method, path, body=None, **headers):
+        connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+        connection.request(method, path, body and json.dumps(body), headers)
+        answer = connection.getresponse()
+        return answer.read(), answer.headers
+
+    _, headers = ask("POST", "/2020-01-01/extension/register", {"events": []},
+                     **{"Lambda-Extension-Name": "mine"})
+    me = {"Lambda-Extension-Identifier": headers["Lambda-Extension-Identifier"]}
+    said, _ = ask("PUT", "/2022-07-01/telemetry", {
+        "schemaVersion": "2022-12-13", "types": ["platform"], "buffering": {"timeoutMs": 25},
+        "destination": {"protocol": "TCP", "port": PORT}}, **me)
+    assert said == b'"OK"', said
+    threading.Thread(target=ask, args=("GET", "/2020-01-01/extension/event/next"), kwargs=me,
+                     daemon=True).start()
+
+    def handler(event, context):
+        connection, _ = inner.accept()
+        with connection, connection.makefile() as lines:
+            return json.loads(lines.readline())["type"]
+"""
+
+
+def test_net_6_telemetry_reaches_the_environment_that_asked_and_not_the_host(
+    deploy, invoke, service
+):
+    port = str(service[0].getsockname()[1])
+    name = deploy(SUBSCRIBED, Environment={"Variables": {"HOSTS_PORT": port}}, Timeout=30)
+    assert invoke(name).payload == "platform.initStart"
+
+
 @pytest.mark.parametrize("method", ["GET", "CONNECT", "POST"])
 def test_net_6_no_word_of_a_client_makes_the_daemon_connect(daemon, service, method):
     host, port = service[0].getsockname()

@@ -6,6 +6,7 @@ what is reserved (runtime-protocol 5.1).
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 
 from lambdad.model import ids, limits
@@ -53,6 +54,8 @@ RESERVED = frozenset(
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
         "AWS_LAMBDA_RUNTIME_API",
+        "AWS_LAMBDA_METADATA_API",
+        "AWS_LAMBDA_METADATA_TOKEN",
         "LAMBDA_TASK_ROOT",
         "LAMBDA_RUNTIME_DIR",
     ]
@@ -80,7 +83,7 @@ class Credentials:
     SDKs call nothing without; what they call (an emulator, a test server) takes any.
 
     Attributes:
-        token: what asks for them where they are not in variables.
+        token: what asks for them where they are not in variables, and for the metadata.
     """
 
     access_key_id: str
@@ -93,6 +96,11 @@ class Credentials:
         """New ones, for one environment."""
         drawn = ids.letters(120)
         return cls("ASIA" + drawn[:16], drawn[16:56], drawn[56:], ids.request_id())
+
+    def is_token(self, said: str) -> bool:
+        """Whether a header says the token; it may hold any bytes."""
+        theirs = said.encode(errors="surrogateescape")
+        return hmac.compare_digest(theirs, self.token.encode())
 
     def variables(self) -> dict[str, str]:
         return {
@@ -147,6 +155,8 @@ def of_runtime(function: Function, place: Place) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_INITIALIZATION_TYPE": place.init_type,
         "AWS_LAMBDA_RUNTIME_API": place.runtime_api,
+        "AWS_LAMBDA_METADATA_API": place.runtime_api,
+        "AWS_LAMBDA_METADATA_TOKEN": place.credentials.token,
         "LAMBDA_TASK_ROOT": "/var/task",
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
         "_AWS_XRAY_DAEMON_ADDRESS": _XRAY_HOST,

@@ -9,7 +9,6 @@ but ``start`` and the end: the Runtime API calls in, timers call in, the sandbox
 from __future__ import annotations
 
 import asyncio
-import hmac
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -40,6 +39,11 @@ from lambdad_sandbox.errors import SandboxError
 SANDBOX_S_MAX = 30.0  # a zygote that has to be started first included
 EMPTYING_S_MAX = 2.0
 ALIVE = frozenset({State.INIT, State.IDLE, State.SNAPSHOT, State.RESTORE, State.INVOKE})
+
+_SUBSCRIBED = {
+    Api.TELEMETRY: platform_events.TelemetrySubscription,
+    Api.LOGS: platform_events.LogsSubscription,
+}
 
 
 class Environment(ABC):
@@ -81,7 +85,6 @@ class Environment(ABC):
         self._init_since = 0.0
         self._init_s: float | None = None
         self._init_error: FunctionError | None = None
-        self._subscribed: dict[str, Api] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._sandbox: Sandbox | None = None
         self._credit: InitCredit | None = None
@@ -397,10 +400,11 @@ class Environment(ABC):
 
     def credentials(self, token: str) -> dict[str, str] | None:
         """``GET /credentials``: what to sign with; None for another token than the variable's."""
-        said = token.encode(errors="surrogateescape")  # A header may hold any bytes.
-        if not hmac.compare_digest(said, self._credentials.token.encode()):
-            return None
-        return self._credentials.record(self._clock.now())
+        return self._credentials.record(self._clock.now()) if self.is_token(token) else None
+
+    def is_token(self, said: str) -> bool:
+        """Whether this is the token that the environment's own variables hold."""
+        return self._credentials.is_token(said)
 
     # --- what extensions say, through the Extensions and the Telemetry API ------------------
 
@@ -412,11 +416,7 @@ class Environment(ABC):
         """
         courier = self._host.courier(self._open_socket, subscription)
         new = self._telemetry.subscribe(extension.identifier, subscription, courier)
-        kind = (
-            platform_events.TelemetrySubscription
-            if subscription.api is Api.TELEMETRY
-            else platform_events.LogsSubscription
-        )
+        kind = _SUBSCRIBED[subscription.api]
         self._journal.emit(kind(extension.shown_name, subscription.types, not new))
 
     async def _open_socket(self) -> socket.socket:

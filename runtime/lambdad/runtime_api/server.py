@@ -19,7 +19,7 @@ from lambdad.http_door import Door, Sweep, Terms
 from lambdad.invoke.environment import Environment
 from lambdad.invoke.runtime_state import Refused
 from lambdad.model import limits
-from lambdad.runtime_api import answers, extensions, runtime, telemetry
+from lambdad.runtime_api import answers, extensions, metadata, runtime, telemetry
 from lambdad.runtime_api.courier import courier
 from lambdad.runtime_api.guest import Guest, Route
 
@@ -88,4 +88,5 @@ _ROUTES = {
     **runtime.ROUTES,
     **extensions.ROUTES,
     **telemetry.ROUTES,
+    **metadata.ROUTES,
 }
