@@ -97,6 +97,12 @@ def invoke(daemon):
     return daemon.invoke
 
 
+@pytest.fixture
+def messages(daemon):
+    """The log of a function, event by event, once so many of them have such a text."""
+    return lambda name, text="", times=1: daemon.wait_for_log(name, text, times)
+
+
 @pytest.fixture(scope="session")
 def workbench(daemon):
     """A function that runs what it is sent."""

@@ -21,6 +21,9 @@ async def read_body(request: web.BaseRequest, bytes_max: int) -> tuple[bytes | N
     Raises:
         CutOff: there is no whole body.
     """
+    content = request.content
+    if content.is_eof() and content.exception() is None and content.total_bytes <= bytes_max:
+        return content.read_nowait(), content.total_bytes  # It has come with its head.
     chunks: list[bytes] = []
     size = 0
     async for chunk in pieces(request):

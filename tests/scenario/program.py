@@ -219,22 +219,29 @@ class Program:
 
     def log_of(self, name: str) -> str:
         """The whole log of a function."""
+        return "".join(self.messages_of(name))
+
+    def messages_of(self, name: str) -> list[str]:
+        """The same, event by event."""
         pages = self.logs.get_paginator("filter_log_events")
         try:
-            return "".join(
+            return [
                 event["message"]
                 for page in pages.paginate(logGroupName=f"/aws/lambda/{name}")
                 for event in page["events"]
-            )
+            ]
         except self.logs.exceptions.ResourceNotFoundException:
-            return ""
+            return []
 
-    def wait_for_log(self, name: str, text: str, times: int = 1) -> None:
-        """Until a function has said so, so often."""
+    def wait_for_log(self, name: str, text: str, times: int = 1) -> list[str]:
+        """The events of a function, once so many of them have such a text."""
         last = time.monotonic() + START_S_MAX
-        while self.log_of(name).count(text) < times:
-            assert time.monotonic() < last, f"{text!r} never came:\n{self.log_of(name)}"
-            time.sleep(0.005)
+        while True:
+            said = self.messages_of(name)
+            if sum(message.count(text) for message in said) >= times:
+                return said
+            assert time.monotonic() < last, f"{text!r} never came:\n{said}"
+            time.sleep(0.01)
 
 
 def flags_of_this_level() -> list[str]:

@@ -1,10 +1,9 @@
-"""The stages of one test, and the log that was kept of what was played there."""
+"""The stages of one test."""
 
 from __future__ import annotations
 
 import shutil
 
-import boto3
 import pytest
 
 
@@ -24,37 +23,3 @@ def stage(daemon):
     yield deployed
     for each in stages:
         each.close()
-
-
-@pytest.fixture(scope="session")
-def logs(daemon):
-    client = boto3.client(
-        "logs",
-        endpoint_url=daemon.url,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-    )
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def messages(logs):
-    """The whole log of a function, once it has been said so often, event by event."""
-    from conformance.runtime_api.players import until
-
-    def read(name, text="", times=1):
-        found = []
-
-        def is_there():
-            pages = logs.get_paginator("filter_log_events").paginate(
-                logGroupName=f"/aws/lambda/{name}"
-            )
-            found[:] = [event["message"] for page in pages for event in page["events"]]
-            return sum(text in message for message in found) >= times
-
-        until(is_there, text)
-        return found
-
-    return read

@@ -8,8 +8,6 @@ import re
 import pytest
 from botocore.exceptions import ClientError
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 # What runtimes have and extensions have not (runtime-protocol 5.2).
 NOT_FOR_EXTENSIONS = {
     "AWS_EXECUTION_ENV",
@@ -44,7 +42,9 @@ def test_090_a_runtime_finds_its_variables_and_its_place(stage):
     environ = facts["environ"]
     stream = environ.pop("AWS_LAMBDA_LOG_STREAM_NAME")
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", stream)
-    assert re.fullmatch(r"[\d.]+:\d+", environ.pop("AWS_LAMBDA_RUNTIME_API"))
+    for name in ("AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_METADATA_API"):
+        assert re.fullmatch(r"[\d.]+:\d+", environ.pop(name))
+    assert environ.pop("AWS_LAMBDA_METADATA_TOKEN")
     for secret in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         assert environ.pop(secret)
     lang = "/var/lang/lib:/lib64:/usr/lib64:"

@@ -13,8 +13,6 @@ import pytest
 from conformance.runtime_api.players import NOBODYS, PING, RUNTIME, WAIT_S_MAX, wall
 from scenario.program import PATIENCE
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 
 def test_001_ping_is_answered_with_pong(stage):
     show = stage()

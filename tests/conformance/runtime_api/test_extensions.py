@@ -8,8 +8,6 @@ import pytest
 from botocore.exceptions import ClientError
 from conformance.runtime_api.players import SHORT_S, WAIT_S_MAX, until
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 
 @pytest.fixture
 def watched(stage):

@@ -8,8 +8,6 @@ import pytest
 from conformance.runtime_api.players import SHORT_S, wall
 from scenario.program import PATIENCE
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 
 def told(answer, error_type, text):
     """What the invoker of a failure gets, always with 200."""

@@ -6,8 +6,6 @@ import pytest
 from conformance.runtime_api.players import SHORT_S
 from scenario.program import PATIENCE
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 PROVIDER = "arn:aws:lambda:us-east-1:123456789012:capacity-provider:any"
 
 

@@ -16,8 +16,6 @@ from conformance.runtime_api.players import (
     Extension,
 )
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 STATE, EVENT_TYPE = "Extension.InvalidExtensionState", "Extension.InvalidEventType"
 
 

@@ -7,8 +7,6 @@ import json
 import pytest
 from conformance.runtime_api.players import NOBODYS, RUNTIME, head, outcome
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 OK = b'{"status":"OK"}\n'
 WRONG_ID = b'{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}\n'
 RESPONSE_BYTES_MAX = 6_291_556

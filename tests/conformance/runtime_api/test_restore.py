@@ -6,8 +6,6 @@ import pytest
 from botocore.exceptions import ClientError
 from conformance.runtime_api.players import RUNTIME
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 NEXT, ERROR = RUNTIME + "restore/next", RUNTIME + "restore/error"
 
 

@@ -8,8 +8,6 @@ import time
 import pytest
 from conformance.runtime_api.players import chunk
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 MIB = 1024 * 1024
 END = b"0\r\n\r\n"
 

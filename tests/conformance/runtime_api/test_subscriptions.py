@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from conformance.runtime_api.players import QUICK
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 APIS = pytest.mark.parametrize(
     ("api", "kind"), [("telemetry", "ValidationError"), ("logs", "Logs.ValidationError")]
 )

@@ -21,8 +21,6 @@ from conformance.runtime_api.players import (
 )
 from conformance.runtime_api.stage import Stage
 
-pytestmark = [pytest.mark.root, pytest.mark.cgroup]
-
 
 @pytest.fixture
 def subscribed(stage):
