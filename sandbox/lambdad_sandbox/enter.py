@@ -29,10 +29,12 @@ def run_or_report(steps: Sequence[Step], at_hand: Descriptors, report: int) -> N
     try:
         run(steps, at_hand)
     except StepFailed as failed:
-        import socket  # noqa: PLC0415  only a start that fails pays for these
+        import contextlib  # noqa: PLC0415  only a start that fails pays for these
+        import socket  # noqa: PLC0415
 
         from lambdad_sandbox import channel, messages  # noqa: PLC0415
 
         end = socket.socket(fileno=report)
-        channel.send(end, messages.SpawnFailed(failed.step, failed.number))
+        with contextlib.suppress(OSError):  # Whoever asked for it may have given it up.
+            channel.send(end, messages.SpawnFailed(failed.step, failed.number))
         os._exit(1)

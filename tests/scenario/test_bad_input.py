@@ -110,7 +110,8 @@ def escaping_package(state_dir):
     return package.getvalue()
 
 
-def test_a_zip_with_names_that_lead_out_is_refused_and_nothing_is_written(daemon):
+def test_a_zip_with_names_that_lead_out_is_refused_and_nothing_is_written(start):
+    daemon = start()  # Where nothing that an earlier test has deleted is about to go.
     before = sorted(daemon.state_dir.rglob("*"))
     package = escaping_package(daemon.state_dir)
     told = refusal(daemon.client.create_function, **creation(package))
