@@ -40,8 +40,9 @@ _SWEEP_S = 1.0
 # A client waits for its answer before it asks again; few requests are kept of one that does not.
 _QUEUED_MAX = 2
 _HEAD_END = b"\r\n\r\n"
-# What chunks may cost beside their content: each has its size in hexadecimal and two line ends.
-_FRAMING_BYTES_MAX, _FRAMING_PER_BYTE_MAX = 64 * 1024, 16
+# What chunks may cost beside their content: each has its size in hexadecimal and two line ends. A
+# whole read of the loop's, 256 KB, may have come that the parser has not looked at yet.
+_FRAMING_BYTES_MAX, _FRAMING_PER_BYTE_MAX = 320 * 1024, 16
 
 _LENGTH = re.compile(r"[0-9]{1,12}")
 _NEVER_SERVED = frozenset({"CONNECT", "TRACE"})

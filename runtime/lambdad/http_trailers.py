@@ -7,9 +7,16 @@ on no content, and whether the framing is as it should be is the parser's to jud
 
 from __future__ import annotations
 
+import re
+
 from lambdad.model import limits
 
 _LINE_END = b"\r\n"
+# Where a chunk begins that is not the last one, as nearly all do.
+_CHUNK = re.compile(rb"0*([1-9a-fA-F][0-9a-fA-F]{0,14})\r\n")
+# No sign, no underscore, as int() would have them: the parser may not have come so far yet, and
+# a chunk of less than nothing would lead back to where it began.
+_SIZE = re.compile(rb"[0-9a-fA-F]+")
 
 
 class BadTrailers(Exception):
@@ -47,6 +54,8 @@ class Trailers:
                 self._chunk_bytes -= step
                 at += step
                 continue
+            if not (self._line or self._last):
+                at = _behind_chunks(data, at)
             end = data.find(b"\n", at) + 1 or len(data)
             self._line += data[at:end]
             self._count(end - at)
@@ -77,9 +86,18 @@ class Trailers:
             self.fields[name.lower()] = value.strip()
 
 
+def _behind_chunks(data: bytes, at: int) -> int:
+    """Where something else begins than a whole chunk: there may be tens of thousands of them."""
+    while (chunk := _CHUNK.match(data, at)) is not None:
+        end = chunk.end() + int(chunk[1], 16) + len(_LINE_END)
+        if end > len(data):
+            break
+        at = end
+    return at
+
+
 def _size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip()
-    try:
-        return int(digits, 16)
-    except ValueError as error:
-        raise BadTrailers from error
+    if _SIZE.fullmatch(digits) is None:
+        raise BadTrailers
+    return int(digits, 16)

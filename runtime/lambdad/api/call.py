@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Call:
         endpoint: scheme, host and port by which the client came.
         content_type: of the body, as the client names it; empty if it does not.
         code_path: by the digest of a zip, the path at which it may be had for a while.
+        headers: of the answer, if it is no error, beside those that the model knows.
     """
 
     request_id: str
@@ -23,3 +24,4 @@ class Call:
     endpoint: str = ""
     content_type: str = ""
     code_path: Callable[[str], str] = str
+    headers: dict[str, str] = field(default_factory=dict)

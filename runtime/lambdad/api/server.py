@@ -142,7 +142,9 @@ class ApiServer:
             headers.get("Content-Type", ""),
             partial(self._links.path, now=self._clock.now()),
         )
-        return render.render(operation, await handler(params, call))
+        answer = render.render(operation, await handler(params, call))
+        answer.headers.update(call.headers)
+        return answer
 
     async def _answer_logs(
         self, logs: LogsApi, request: web.BaseRequest, asked: str, query: str
@@ -242,7 +244,8 @@ async def _read(request: web.BaseRequest, operation: str) -> bytes:
     if body is not None:
         return body
     if invoking:
-        raise payload_too_large(size)
+        is_event = request.headers.get("X-Amz-Invocation-Type") == "Event"
+        raise payload_too_large(size, "Event" if is_event else "RequestResponse")
     raise ApiError(
         "RequestEntityTooLargeException",
         f"Request must be smaller than {bytes_max} bytes for the {operation} operation",

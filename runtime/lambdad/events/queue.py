@@ -118,8 +118,10 @@ class EventQueue:
     async def _see_to(self, request_id: str) -> None:
         try:
             event = await self._store.event(request_id)
-            if event is not None:  # Else its function is gone, and it with that.
+            if event is not None:
                 await self._attempt(event)
+            else:  # Its function is gone, and it with that.
+                self._refusals.pop(request_id, None)
         except PlatformFault as fault:
             # The store does not do what it should: the next start tries again.
             _log.error("cannot see to an event", request_id=request_id, error=str(fault))
@@ -136,10 +138,11 @@ class EventQueue:
                 await asyncio.shield(run.answered)
             except FunctionError:
                 await self._failed(event)
-            except ApiError as error:
+            except (ApiError, PlatformFault) as error:
                 await self._refused(event, error)
-            except PlatformFault as fault:
-                await self._refused(event, fault)
+            except Exception as error:  # noqa: BLE001  whatever it is, the event is tried again
+                _log.exception("cannot run an event", request_id=event.request_id)
+                await self._refused(event, error)
             else:
                 await self._done(event)
 
@@ -150,7 +153,7 @@ class EventQueue:
         elif await self._store.retry_event(event.request_id, event.attempts + 1, due):
             self._schedule(event.request_id, due)
 
-    async def _refused(self, event: Event, why: ApiError | PlatformFault) -> None:
+    async def _refused(self, event: Event, why: Exception) -> None:
         """It could not be run, for now or for ever."""
         if isinstance(why, ApiError) and why.code == "ResourceNotFoundException":
             await self._give_up(event, why.code)

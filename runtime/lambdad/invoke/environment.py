@@ -12,6 +12,7 @@ import asyncio
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from itertools import takewhile
 
 from lambdad.invoke import environ, event_parts, platform_events, shutdown
 from lambdad.invoke.ending import ask_to_end
@@ -73,7 +74,7 @@ class Environment(ABC):
         self._credentials = environ.Credentials.make()
         self._telemetry = Telemetry(host.clock)
         self._journal = Journal(function, self.log_stream, host.logs, host.clock, self._telemetry)
-        self._guests = Guests(self._journal)
+        self._guests = Guests(self._journal, host.clock)
         self._extension_files = host.extensions_of(function)
         self.extensions: Extensions | None = None
         if self._extension_files is not None:
@@ -136,7 +137,8 @@ class Environment(ABC):
         if self.extensions is None or not self._extension_files:
             self._start_runtime()
             return
-        launched = [name for name in self._extension_files if self.extensions.launched(name)]
+        # One that is too many is enough to be told of: there may be tens of thousands.
+        launched = list(takewhile(self.extensions.launched, self._extension_files))
         variables = environ.of_extension(self.function, self._place())
         for name in launched:
             self._guests.start(process_of(name), (f"/opt/extensions/{name}",), variables, "/")

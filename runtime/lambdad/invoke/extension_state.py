@@ -110,7 +110,8 @@ def subscriptions(
             raise _forbidden("InvalidEventType", "No events allowed for internal extensions")
         return ()
     allowed = _OF_EXTERNAL_MANAGED if managed else _OF_EXTERNAL if external else _OF_INTERNAL
-    return tuple(dict.fromkeys(_subscription(name, allowed, external=external) for name in names))
+    wanted = dict.fromkeys(names)
+    return tuple(_subscription(name, allowed, external=external) for name in wanted)
 
 
 def _subscription(name: str, allowed: Collection[EventType], *, external: bool) -> EventType:

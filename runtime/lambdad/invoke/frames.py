@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from lambdad.invoke.log_level import Level
 from lambdad.model import limits
 
-# The last byte of a type holds the form in its lower two bits and the level above them. The
-# oldest form says no time and no level.
+# The last byte of a type holds the form in its lower two bits and the level above them: a form
+# that says no time nor level, JSON, and text. Of what a frame says only its level and its text
+# are believed: log events are dated when they arrive, and what is JSON shows by itself.
 _TYPE_BYTES = 4
 _OLDEST, _JSON, _TEXT = 1, 2, 3
 _LAST_BYTES = bytes(
     [_OLDEST, *(level << 2 | form for level in (0, *Level) for form in (_JSON, _TEXT))]
 )
-_TYPE = re.compile(b"\xa5\x5a\x00[" + re.escape(_LAST_BYTES) + b"]", re.DOTALL)
-_HEAD = struct.Struct(">4xIQ")
+MARK = b"\xa5\x5a\x00"
+_TYPE = re.compile(MARK + b"[" + re.escape(_LAST_BYTES) + b"]", re.DOTALL)
+_HEAD = struct.Struct(">4xI8x")
 _OLDEST_HEAD = struct.Struct(">4xI")
 
 
@@ -32,14 +34,10 @@ class Frame:
 
     Attributes:
         level: as its writer says; None if it does not.
-        is_json: whether its writer says that the text is a JSON object.
-        time_s: since the epoch, as its writer says; None if it does not.
         text: as written, newlines included; its writer calls it UTF-8. Never empty.
     """
 
     level: Level | None
-    is_json: bool
-    time_s: float | None
     text: bytes
 
 
@@ -48,7 +46,8 @@ class Frames:
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        self._head: tuple[Level | None, bool, float | None] | None = None
+        self._level: Level | None = None
+        self._begun = False
         self._left = 0  # bytes of the frame begun that have not been returned
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -57,20 +56,19 @@ class Frames:
         frames: list[Frame] = []
         position = 0
         while True:
-            if self._head is None:
-                position, found = self._read_head(position)
-                if not found:
+            if not self._begun:
+                position, self._begun = self._read_head(position)
+                if not self._begun:
                     break
             size = min(self._left, limits.log_line_bytes_max)
             if len(self._rest) - position < size:
                 break
-            assert self._head is not None
             if size:  # CloudWatch Logs knows no empty event.
-                frames.append(Frame(*self._head, bytes(self._rest[position : position + size])))
+                text = bytes(self._rest[position : position + size])
+                frames.append(Frame(self._level, text))
             position += size
             self._left -= size
-            if self._left == 0:
-                self._head = None
+            self._begun = self._left > 0
         del self._rest[:position]
         return frames
 
@@ -83,11 +81,6 @@ class Frames:
         head = _OLDEST_HEAD if last == _OLDEST else _HEAD
         if len(self._rest) - start < head.size:
             return start, False
-        if last == _OLDEST:
-            (self._left,), time_s = head.unpack_from(self._rest, start), None
-        else:
-            self._left, time_us = head.unpack_from(self._rest, start)
-            time_s = time_us / 1e6
-        level = Level(last >> 2) if last >> 2 else None
-        self._head = level, last & 3 == _JSON, time_s
+        (self._left,) = head.unpack_from(self._rest, start)
+        self._level = Level(last >> 2) if last >> 2 else None
         return start + head.size, True

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from lambdad.invoke.journal import Journal, Source
 from lambdad.invoke.output import FrameOutput, Output
 from lambdad.invoke.sandbox import Sandbox
+from lambdad.model.clock import Clock
 from lambdad_sandbox.messages import StartProcess
 
 RUNTIME = "runtime"
@@ -32,10 +33,11 @@ class Guests:
 
     Args:
         journal: gets what they write.
+        clock: says how much time that takes.
     """
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal, self._clock = journal, clock
         self._loop = asyncio.get_running_loop()
         self._sandbox: Sandbox | None = None
         self._outputs: dict[str, Output] = {}
@@ -47,7 +49,7 @@ class Guests:
 
     def open_log(self) -> None:
         """Make the descriptor on which the runtime may write framed log events."""
-        self._frames = FrameOutput(self._journal.framed)
+        self._frames = FrameOutput(self._journal.framed, self._clock)
 
     def enter(self, sandbox: Sandbox) -> None:
         """This is where they are from now on."""
@@ -127,7 +129,7 @@ class Guests:
         output = self._outputs.get(name)
         if output is None:
             source = Source.FUNCTION if name == RUNTIME else Source.EXTENSION
-            output = Output(lambda lines: self._journal.wrote(source, lines))
+            output = Output(lambda lines: self._journal.wrote(source, lines), self._clock)
             self._outputs[name] = output
         return output
 

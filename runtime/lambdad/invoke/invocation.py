@@ -25,6 +25,7 @@ class Invocation:
         cognito_identity: JSON text; ``None`` when there is none.
         tenant_id: whom the event is for, where a function keeps its tenants apart.
         traced: whether the trace is sampled.
+        tail: the invoker asks for the end of its log.
     """
 
     request_id: str
@@ -37,6 +38,7 @@ class Invocation:
     cognito_identity: str | None = None
     tenant_id: str | None = None
     traced: bool = False
+    tail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ class Run:
     Attributes:
         answered: the payload, or the stream it is coming in, as soon as it is there, or the
             FunctionError.
-        finished: done when the environment is; its result is the run's log, up to the last
-            4 KiB that ``LogType: Tail`` shows.
+        finished: done when the environment is; its result is the last 4 KiB of the run's log, if
+            the invoker asks for them.
         first_byte_s, last_byte_s: when the runtime's answer began and ended, on the monotonic
             clock; ``None`` as long as it has not.
     """

@@ -72,10 +72,11 @@ class Tail:
     def add(self, text: bytes) -> None:
         self.text = (self.text + text)[-limits.log_tail_bytes :]
 
-    def close(self) -> None:
-        """Nothing is added any more; the text stays."""
+    def close(self) -> bytes:
+        """Nothing is added any more; the text, which stays."""
         if self in self._open:
             self._open.remove(self)
+        return self.text
 
 
 class Journal:
@@ -84,7 +85,7 @@ class Journal:
     Args:
         function: says in which form and from which level on it is logged, and to which group.
         log_stream: the environment's own.
-        telemetry: none where extensions are disabled.
+        telemetry: brings it to extensions, if there is somebody to be told.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class _Task:
     """
 
     run: Run
-    tail: Tail
+    tail: Tail | None
     timer: asyncio.TimerHandle
     since: float
     answering: Call | None = None
@@ -101,7 +101,10 @@ class Managed(Environment):
         run = Run(invocation, self._loop, self._clock)
         timer = self._loop.call_later(timeout_s, self._timed_out, invocation.request_id)
         self._tasks[invocation.request_id] = _Task(
-            run, self._journal.tail(), timer, self._clock.monotonic()
+            run,
+            self._journal.tail() if invocation.tail else None,
+            timer,
+            self._clock.monotonic(),
         )
         tracing = event_parts.tracing_of(invocation.trace) if invocation.traced else None
         self._journal.emit(
@@ -226,8 +229,7 @@ class Managed(Environment):
         self._journal.emit(
             platform_events.Report(request_id, outcome, Metrics(now_s - task.since), times=times)
         )
-        task.tail.close()
-        run.finished.set_result(task.tail.text)
+        run.finished.set_result(b"" if task.tail is None else task.tail.close())
         if not self._tasks and self.state is State.INVOKE:
             self._take(Event.ANSWERED)
             self.rest()

@@ -133,7 +133,7 @@ class OnDemand(Environment):
             self._sandbox.thaw()
             self._telemetry.resume()
         self._run = run = Run(invocation, self._loop, self._clock)
-        self._tail = self._journal.tail()
+        self._tail = self._journal.tail() if invocation.tail else None
         self._run_since, self._runtime_back_s = self._clock.monotonic(), None
         if was is State.SNAPSHOT:
             self._begin_restore()
@@ -463,10 +463,8 @@ class OnDemand(Environment):
     def _end_run(self) -> None:
         run, tail = self._run, self._tail
         assert run is not None
-        assert tail is not None
         self._run, self._delivery, self._init_s, self._restore_s = None, None, None, None
-        tail.close()
-        run.finished.set_result(tail.text)
+        run.finished.set_result(b"" if tail is None else tail.close())
 
     def _hang_up(self) -> None:
         for parked in self._parked:

@@ -1,6 +1,8 @@
 """What guests write: read from their pipes without ever blocking, in lines or frames, bounded.
 
-Back-pressure is the pipe's: what is not read yet makes the writer wait, not the daemon grow.
+Back-pressure is the pipe's: what is not read yet makes the writer wait, not the daemon grow. A
+line may be one byte, so turns end by their lines as well as by their bytes, and who has taken
+much of everybody's time rests for several times as long.
 """
 
 from __future__ import annotations
@@ -9,13 +11,19 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
-from lambdad.invoke.frames import Frame, Frames
+from lambdad.invoke.frames import MARK, Frame, Frames
 from lambdad.model import limits
+from lambdad.model.clock import Clock
 
-_READ_BYTES, _READS_MAX = 64 * 1024, 16
-_MUCH_BYTES, _REST_S = 16 * 1024, 0.002
-_EVENT_S = 1e-5  # what a line or a frame may cost whoever keeps it
+# Of one turn; so much is a whole pipe, unless its writer has asked for a larger one.
+_READ_BYTES, _EVENTS_MAX = 64 * 1024, 512
+# What is drained while everybody waits.
+_DRAIN_TURNS_MAX, _DRAIN_S_MAX = 32, 0.02
+# Who writes so much at a time rests: for a moment, and four times as long as it took.
+_MUCH_BYTES, _MUCH_EVENTS = 16 * 1024, 64
+_REST_S, _REST_TURNS = 0.002, 4
 
 
 class _Pipe(ABC):
@@ -25,27 +33,34 @@ class _Pipe(ABC):
         write_end: what guests get; kept open, so that its end is never read.
     """
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    _mark: ClassVar[bytes]  # there is one in every event
+
+    def __init__(self, clock: Clock) -> None:
+        self._loop, self._clock = asyncio.get_running_loop(), clock
         self._read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_end, False)
         self._rest: asyncio.TimerHandle | None = None
+        self._held = b""  # has been read, and is more than could be taken in one turn
         self._listen()
 
     def drain(self) -> None:
         """Take what has been written so far, so that it stands before what is logged next.
 
-        A pipe holds less than what is read here at most: who goes on writing is not followed.
+        Who has left thousands of lines, or goes on writing, is not followed to the end.
         """
-        for _ in range(_READS_MAX):
-            read_bytes, _ = self._read()
-            if read_bytes < _READ_BYTES:
+        until_s = self._clock.monotonic() + _DRAIN_S_MAX
+        for _ in range(_DRAIN_TURNS_MAX):
+            if self._turn() == (0, 0):
                 return
+            if self._clock.monotonic() > until_s:
+                break
+        self._pause(_REST_S)
 
     def flush(self) -> None:
         """Take what has been written so far, by someone who will not go on with it."""
         self.drain()
-        self._complete()
+        if not self._held:
+            self._complete()
 
     def close(self) -> None:
         self.flush()
@@ -56,8 +71,8 @@ class _Pipe(ABC):
         os.close(self.write_end)
 
     @abstractmethod
-    def _take(self, data: bytes) -> int:
-        """Pass on what is complete with ``data``, keep the rest; how many events it were."""
+    def _take(self, data: bytes) -> None:
+        """Pass on what is complete with ``data``, keep the rest."""
 
     @abstractmethod
     def _complete(self) -> None:
@@ -68,17 +83,39 @@ class _Pipe(ABC):
 
     def _hear(self) -> None:
         """Who writes without end is read in turns, so that others have theirs."""
-        read_bytes, events = self._read()
-        if read_bytes >= _MUCH_BYTES:
-            self._loop.remove_reader(self._read_end)
-            self._rest = self._loop.call_later(_REST_S + events * _EVENT_S, self._listen)
+        since_s = self._clock.monotonic()
+        taken_bytes, events = self._turn()
+        if taken_bytes >= _MUCH_BYTES or events >= _MUCH_EVENTS:
+            took_s = self._clock.monotonic() - since_s
+            self._pause(_REST_S + took_s * _REST_TURNS)
 
-    def _read(self) -> tuple[int, int]:
+    def _pause(self, delay_s: float) -> None:
+        self._loop.remove_reader(self._read_end)
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = self._loop.call_later(delay_s, self._go_on)
+
+    def _go_on(self) -> None:
+        self._listen()
+        if self._held:  # Nothing new needs to come for that.
+            self._hear()
+
+    def _turn(self) -> tuple[int, int]:
+        """Take what is next; how many bytes it was, and no less events than were in them."""
+        data, self._held = self._held or self._read(), b""
+        events = data.count(self._mark)
+        if events > _EVENTS_MAX:
+            events, self._held = _EVENTS_MAX, data.split(self._mark, _EVENTS_MAX)[-1]
+            data = data[: -len(self._held)]
+        if data:
+            self._take(data)
+        return len(data), events
+
+    def _read(self) -> bytes:
         try:
-            data = os.read(self._read_end, _READ_BYTES)
+            return os.read(self._read_end, _READ_BYTES)
         except BlockingIOError:
-            return 0, 0
-        return len(data), self._take(data)
+            return b""
 
 
 class Output(_Pipe):
@@ -87,14 +124,17 @@ class Output(_Pipe):
 
     Args:
         sink: gets whole lines, each with its newline; a line over 256 KiB is cut.
+        clock: says how much time that took.
     """
 
-    def __init__(self, sink: Callable[[bytes], None]) -> None:
-        super().__init__()
+    _mark = b"\n"
+
+    def __init__(self, sink: Callable[[bytes], None], clock: Clock) -> None:
+        super().__init__(clock)
         self._sink = sink
         self._partial = b""
 
-    def _take(self, data: bytes) -> int:
+    def _take(self, data: bytes) -> None:
         whole, newline, rest = (self._partial + data).rpartition(b"\n")
         if newline:
             self._sink(_cut(whole + newline))
@@ -102,7 +142,6 @@ class Output(_Pipe):
             self._sink(_cut(rest + b"\n"))
             rest = b""
         self._partial = rest
-        return data.count(b"\n")
 
     def _complete(self) -> None:
         if self._partial:
@@ -115,17 +154,18 @@ class FrameOutput(_Pipe):
 
     Args:
         sink: gets each frame; one over 256 KiB comes in pieces.
+        clock: says how much time that took.
     """
 
-    def __init__(self, sink: Callable[[Frame], None]) -> None:
-        super().__init__()
+    _mark = MARK
+
+    def __init__(self, sink: Callable[[Frame], None], clock: Clock) -> None:
+        super().__init__(clock)
         self._sink, self._frames = sink, Frames()
 
-    def _take(self, data: bytes) -> int:
-        frames = self._frames.feed(data)
-        for frame in frames:
+    def _take(self, data: bytes) -> None:
+        for frame in self._frames.feed(data):
             self._sink(frame)
-        return len(frames)
 
     def _complete(self) -> None:
         self._frames = Frames()

@@ -153,8 +153,7 @@ class Registry:
         """Forget a function; what runs of it ends by itself. False if there is none."""
         if not await self._store.delete_function(name):
             return False
-        for function in self._functions.pop(name, {}).values():
-            self._forget(function)
+        self._forget(*self._functions.pop(name, {}).values())
         self._last.pop(name, None)
         self._account.reserve(name, None)
         return True
@@ -178,10 +177,11 @@ class Registry:
         self._forget(self._functions[name].pop(version))
         return True
 
-    def _forget(self, function: Function) -> None:
+    def _forget(self, *functions: Function) -> None:
         """What is no longer recorded: nothing new runs of it."""
-        self._retire(self._pools.pop((function.name, function.version), None))
-        self._clean_up(function)
+        for function in functions:
+            self._retire(self._pools.pop((function.name, function.version), None))
+        self._clean_up(*functions)
 
     async def invoke(self, name: str, invocation: Invocation, version: str = LATEST) -> Run:
         """Start a run of a function that is recorded.
@@ -288,19 +288,21 @@ class Registry:
             self._retired.remove(pool)
         self._clean_up(pool.function)
 
-    def _clean_up(self, function: Function) -> None:
-        """Keep of a function only what is still used; its log goes with the last of its name."""
-        for tree in function.trees:
-            self.forget_code(tree)
-        group = log_group(function)
+    def _clean_up(self, *functions: Function) -> None:
+        """Keep of them only what is still used; a log goes with the last of its name."""
+        used = self.trees()
+        for tree in {tree for function in functions for tree in function.trees} - used:
+            self._host.forget_code(tree)
+        for name, group in {(function.name, log_group(function)) for function in functions}:
+            self._clean_up_log(name, group)
+
+    def _clean_up_log(self, name: str, group: str) -> None:
         running = (pool.function for pool in [*self._pools.values(), *self._retired])
         if any(log_group(one) == group for one in running):
             return
         self._host.logs.close(group)
         recorded = (one for versions in self._functions.values() for one in versions.values())
-        if function.name not in self._functions and all(
-            log_group(one) != group for one in recorded
-        ):
+        if name not in self._functions and all(log_group(one) != group for one in recorded):
             self._host.logs.remove(group)
 
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from lambdad.invoke import subscription as subscribing
 from lambdad.invoke.platform_events import LogsDropped
@@ -39,19 +39,27 @@ class Courier(Protocol):
         """Give back what it holds; nothing is delivered any more."""
 
 
-class Event(NamedTuple):
-    """Something that has happened, before it is rendered for anybody."""
+class Event:
+    """Something that has happened; rendered once for all subscribers of one schema."""
 
-    time_s: float
-    kind: str
-    record: Record
+    __slots__ = ("_record", "_rendered", "_time_s", "_type", "kind")
+
+    def __init__(self, time_s: float, kind: str, record: Record) -> None:
+        self._time_s, self.kind, self._record = time_s, kind, record
+        self._type = kind.partition(".")[0]
+        self._rendered: dict[tuple[Api, str], bytes | None] = {}
 
     def render(self, subscription: Subscription) -> bytes | None:
         """As this subscriber gets it; ``None`` if it does not."""
-        if self.kind.partition(".")[0] not in subscription.types:
+        if self._type not in subscription.types:
             return None
-        record = self.record(subscription)
-        return None if record is None else render(self.time_s, self.kind, record)
+        form = subscription.api, subscription.schema
+        if form not in self._rendered:
+            record = self._record(subscription)
+            self._rendered[form] = (
+                None if record is None else render(self._time_s, self.kind, record)
+            )
+        return self._rendered[form]
 
 
 class Telemetry:
@@ -74,7 +82,7 @@ class Telemetry:
         Args:
             time_s: when, since the epoch.
             kind: ``platform.start``, ``function``, ``extension`` and so on.
-            record: called once for each subscriber, now or when it subscribes.
+            record: called once for each API and schema that is subscribed to, now or later.
         """
         if not self.followed:
             return

@@ -14,6 +14,8 @@ from lambdad.invoke.subscription import Subscription
 from lambdad.model import limits
 from lambdad.model.clock import iso_milliseconds
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 def render(time_s: float, kind: str, record: object) -> bytes | None:
     """An event in its envelope; ``None`` for a record that JSON has no form for.
@@ -23,7 +25,7 @@ def render(time_s: float, kind: str, record: object) -> bytes | None:
     """
     envelope = {"time": iso_milliseconds(time_s), "type": kind, "record": record}
     try:
-        text = json.dumps(envelope, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(envelope)
     except (RecursionError, ValueError):
         return None
     return text.encode("utf-8", "backslashreplace")

@@ -23,6 +23,7 @@ log_line_bytes_max = 256 * 1024  # CloudWatch Logs: the size of one event
 # without opening files again.
 log_segment_bytes_max, log_segments_max = MIB, 32
 log_files_open_max = 256
+log_groups_max = 10_000  # ours, of those that are asked for; AWS has 1,000,000
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html and
 # API_FilterLogEvents.html; 26 bytes are counted for each event beside its message.
 log_batch_bytes_max = log_page_bytes_max = MIB
@@ -40,7 +41,9 @@ runtime_api_head_bytes_max = header_line_bytes_max + api_head_bytes_max
 chunk_size_line_bytes_max = 8_190  # as the request line
 trailer_section_bytes_max = runtime_api_head_bytes_max
 api_connections_max = 4_096
-runtime_api_connections_max = 64  # of one environment; runtimes have one or two
+# Of one environment: runtimes have one or two; who takes several events at a time has one for each
+# of these besides.
+runtime_api_connections_max = 64
 api_idle_s_max = 60
 head_s_max = 10
 body_grace_s, body_bytes_per_s_min = 10, 1_000
@@ -105,6 +108,9 @@ managed_polls_max, managed_late_ids_max = 10_000, 1_000
 # https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 extensions_max = 10  # external and internal ones together
 extension_body_bytes_max = MIB  # as AWS's engine for several events at a time caps it
+# Ours, of what is read as JSON, as everybody waits for that: a wish of an extension, and an error
+# with its cause.
+extension_json_bytes_max, error_with_cause_bytes_max = 64 * 1024, 256 * 1024
 extension_text_characters_max = 255  # ours, of names and error types in logs: a file name's
 
 # Inside an environment

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from lambdad.model import limits
 from lambdad.observe import log_records
-from lambdad.observe.log_records import Span
+from lambdad.observe.log_records import Contents, Span
 
 _FACTS, _SUFFIX = "group.json", ".segment"
 _READ_BYTES = 64 * 1024
@@ -47,34 +47,35 @@ class Facts:
     """What is recorded of a group beside its events.
 
     Attributes:
-        deleted: streams that were deleted, each with the segment before which nothing counts.
+        by_itself: it began with its first event; nobody asked for it.
     """
 
     name: str
     created_ms: int
     retention_days: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
-    deleted: dict[str, int] = field(default_factory=dict)
+    by_itself: bool = False
 
 
 @dataclass(slots=True)
 class Segment:
-    """One file; ``streams`` is ``None`` until somebody has looked."""
+    """One file; ``contents`` is ``None`` until somebody has looked."""
 
     number: int
     path: Path
     size: int
-    streams: dict[str, Span] | None = None
+    contents: Contents | None = None
 
-    def survey(self) -> dict[str, Span]:
-        """What there is of each stream. Reads the file the first time.
+    def survey(self) -> Contents:
+        """What there is in it. Reads the file the first time.
 
         Raises:
             OSError: it cannot be read.
         """
-        if self.streams is None:
-            self.streams, self.size = log_records.survey(self.path.read_bytes()[: self.size])
-        return self.streams
+        if self.contents is None:
+            self.contents = log_records.survey(self.path.read_bytes()[: self.size])
+            self.size = self.contents.size
+        return self.contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +129,10 @@ class Group:
         Raises:
             OSError: none of them is written.
         """
-        file = self._file or self._opened(now_ms)
-        newest = self._segments[-1]
-        assert newest.streams is not None, "what is written to is known"
-        span, parts = newest.streams.get(stream), []
+        newest, contents = self._newest(now_ms)
+        span, parts = contents.streams.get(stream), []
         if span is None:
-            span = Span(len(newest.streams), now_ms)
+            span = Span(contents.numbers, now_ms)
             parts.append(log_records.pack_stream(span.number, stream, now_ms))
         first_ms, last_ms, size = span.first_ms, span.last_ms, span.message_bytes
         for timestamp_ms, message in events:
@@ -142,12 +141,13 @@ class Group:
             last_ms = max(last_ms, timestamp_ms)
             first_ms = timestamp_ms if first_ms is None else min(first_ms, timestamp_ms)
         data = b"".join(parts)
-        if newest.size and newest.size + len(data) > limits.log_segment_bytes_max:
+        if not _has_room(newest, len(data)):
             self._rotate(now_ms)
             self.append(stream, events, now_ms)
             return
-        self._write(file, data, newest)
-        newest.streams[stream] = Span(span[0], span[1], first_ms, last_ms, now_ms, size)
+        self._write(data, newest)
+        contents.numbers = max(contents.numbers, span.number + 1)
+        contents.streams[stream] = Span(span[0], span[1], first_ms, last_ms, now_ms, size)
 
     def view(self, now_ms: int) -> View:
         """What there is now.
@@ -161,7 +161,7 @@ class Group:
         if days is not None:
             since_ms = now_ms - days * _DAY_MS
         segments = [*self._segments[:-1], *map(_copied, self._segments[-1:])]
-        return View(segments, dict(self.facts.deleted), since_ms)
+        return View(segments, since_ms)
 
     def change(self, **facts: object) -> None:
         """Record something else of the group.
@@ -179,24 +179,38 @@ class Group:
         Raises:
             OSError: it is not forgotten.
         """
-        self._rotate(now_ms)
-        self.change(deleted={**self.facts.deleted, stream: self._segments[-1].number})
+        newest, contents = self._newest(now_ms)
+        span, data = contents.streams.get(stream), b""
+        number = contents.numbers if span is None else span.number
+        if span is None:
+            data = log_records.pack_stream(number, stream, now_ms)
+        data += log_records.pack_deletion(number, now_ms)
+        if not _has_room(newest, len(data)):
+            self._rotate(now_ms)
+            self.delete_stream(stream, now_ms)
+            return
+        self._write(data, newest)
+        contents.numbers = max(contents.numbers, number + 1)
+        contents.streams.pop(stream, None)
+        contents.deleted.add(stream)
 
-    def _opened(self, now_ms: int) -> FileIO:
+    def _newest(self, now_ms: int) -> tuple[Segment, Contents]:
         """The newest segment, to be appended to; without what a crash left at its end."""
         if not self._segments:
             self._begin(now_ms)
         newest = self._segments[-1]
-        newest.survey()
-        self._file = FileIO(newest.path, "ab")
-        if self._file.tell() != newest.size:
-            self._file.truncate(newest.size)
-        return self._file
+        contents = newest.survey()
+        if self._file is None:
+            self._file = FileIO(newest.path, "ab")
+            if self._file.tell() != newest.size:
+                self._file.truncate(newest.size)
+        return newest, contents
 
-    def _write(self, file: FileIO, data: bytes, segment: Segment) -> None:
+    def _write(self, data: bytes, segment: Segment) -> None:
         """All of it or nothing: half a record would hide those that follow."""
+        assert self._file is not None, "whoever writes has opened"
         try:
-            written = file.write(data)
+            written = self._file.write(data)
         except OSError:
             self.close()
             raise
@@ -210,7 +224,7 @@ class Group:
         number = max(now_ms, self._segments[-1].number + 1 if self._segments else 0)
         path = self._folder / f"{number:015}{_SUFFIX}"
         path.touch(mode=0o600, exist_ok=False)
-        self._segments.append(Segment(number, path, 0, {}))
+        self._segments.append(Segment(number, path, 0, Contents()))
 
     def _rotate(self, now_ms: int) -> None:
         """Begin the next segment; the oldest ones make way."""
@@ -218,10 +232,6 @@ class Group:
         self._begin(now_ms)
         while self._is_due(self._segments[0], now_ms):
             self._segments.pop(0).path.unlink(missing_ok=True)
-        first = self._segments[0].number
-        kept = {name: number for name, number in self.facts.deleted.items() if number > first}
-        if kept != self.facts.deleted:
-            self.change(deleted=kept)
 
     def _is_due(self, oldest: Segment, now_ms: int) -> bool:
         if oldest is self._segments[-1]:
@@ -237,7 +247,6 @@ class View:
     """What there was of a group at one moment; what has been removed since is not there."""
 
     segments: list[Segment]
-    deleted: dict[str, int]
     since_ms: int
 
     def streams(self) -> dict[str, Span]:
@@ -247,10 +256,9 @@ class View:
             OSError: a segment cannot be read.
         """
         found: dict[str, Span] = {}
-        for segment in self.segments:
-            for name, span in self._survey(segment).items():
-                if segment.number >= self.deleted.get(name, 0):
-                    found[name] = found[name].joined(span) if name in found else span
+        for _, streams in reversed(list(self._backwards())):
+            for name, span in streams.items():
+                found[name] = found[name].joined(span) if name in found else span
         return found
 
     def events(self, query: Query, begin: int = 0) -> Iterator[Event]:
@@ -259,9 +267,9 @@ class View:
         Raises:
             OSError: a segment cannot be read.
         """
-        for segment in self.segments:
+        for segment, streams in reversed(list(self._backwards())):
             if begin < (segment.number << _OFFSET_BITS) + segment.size:
-                yield from self._in(segment, query, begin, ALWAYS_MS << _OFFSET_BITS)
+                yield from self._in(segment, streams, query, begin, ALWAYS_MS << _OFFSET_BITS)
 
     def events_backwards(self, query: Query, end: int) -> Iterator[Event]:
         """The events before a position, the last one first.
@@ -269,40 +277,49 @@ class View:
         Raises:
             OSError: a segment cannot be read.
         """
-        for segment in reversed(self.segments):
+        for segment, streams in self._backwards():
             if segment.number << _OFFSET_BITS < end:
-                yield from reversed(list(self._in(segment, query, 0, end)))
+                yield from reversed(list(self._in(segment, streams, query, 0, end)))
 
-    def _in(self, segment: Segment, query: Query, begin: int, end: int) -> Iterator[Event]:
+    def _backwards(self) -> Iterator[tuple[Segment, dict[str, Span]]]:
+        """Each segment, the newest first, with what of it has not been deleted later."""
+        deleted: set[str] = set()
+        for segment in reversed(self.segments):
+            try:
+                contents = segment.survey()
+            except FileNotFoundError:
+                continue
+            streams = contents.streams
+            if deleted:
+                streams = {name: span for name, span in streams.items() if name not in deleted}
+            yield segment, streams
+            deleted |= contents.deleted
+
+    def _in(
+        self, segment: Segment, streams: dict[str, Span], query: Query, begin: int, end: int
+    ) -> Iterator[Event]:
         start_ms = max(query.start_ms, self.since_ms)
-        names = {
-            name
-            for name, span in self._survey(segment).items()
+        numbers = {
+            span.number
+            for name, span in streams.items()
             if (query.streams is None or name in query.streams)
-            and segment.number >= self.deleted.get(name, 0)
             and span.last_ms >= start_ms
             and (span.first_ms is not None and span.first_ms < query.end_ms)
         }
-        if not names:
+        if not numbers:
             return
         position = segment.number << _OFFSET_BITS
         for record in _records(segment):
             at, position = position, (segment.number << _OFFSET_BITS) + record.end
             if (
                 record.message is not None
-                and record.stream in names
+                and record.number in numbers
                 and begin <= at < end
                 and start_ms <= record.timestamp_ms < query.end_ms
             ):
                 text = record.message.decode(errors="replace")
                 if query.matches(text):
                     yield Event(at, record.stream, record.timestamp_ms, record.ingested_ms, text)
-
-    def _survey(self, segment: Segment) -> dict[str, Span]:
-        try:
-            return segment.survey()
-        except FileNotFoundError:
-            return {}
 
 
 def create(folder: Path, facts: Facts) -> Group:
@@ -326,7 +343,12 @@ def _write_facts(folder: Path, facts: Facts) -> None:
 
 def _copied(segment: Segment) -> Segment:
     """The newest segment as it is now: its writer goes on."""
-    return replace(segment, streams=dict(segment.streams or {}))
+    return replace(segment, contents=segment.survey().copy())
+
+
+def _has_room(segment: Segment, size: int) -> bool:
+    """Whether it takes this much more; an empty one takes anything."""
+    return not segment.size or segment.size + size <= limits.log_segment_bytes_max
 
 
 def _records(segment: Segment) -> Iterator[log_records.Record]:

@@ -1,20 +1,22 @@
 """Log events as they lie in a segment, which is a file that is only appended to. Pure.
 
-A segment can be read without those before it. It holds two kinds of records: one gives a log
-stream its number in this segment, the other is an event of a stream with that number. A record
-that was cut off by a crash, and whatever stands behind it, is none.
+A segment can be read without those before it. It holds three kinds of records: one gives a log
+stream its number in this segment, one is an event of the stream with that number, one says that
+the stream was deleted: what came before, in earlier segments too, does not count. A record that
+was cut off by a crash, and whatever stands behind it, is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import BinaryIO, NamedTuple
 
 # Kind, number of the stream, length of what follows, time of the event, time of arrival (both
 # in milliseconds since the epoch). No byte of UTF-8 is F5.
 _HEADER = Struct(">2sHIQQ")
-_STREAM, _EVENT = b"\xf5S", b"\xf5E"
+_STREAM, _EVENT, _DELETED = b"\xf5S", b"\xf5E", b"\xf5D"
 
 _pack, _unpack = _HEADER.pack, _HEADER.unpack
 
@@ -23,11 +25,12 @@ class Record(NamedTuple):
     """One record; ``end`` is where the next one begins."""
 
     end: int
+    number: int
     stream: str
     timestamp_ms: int
     ingested_ms: int
     message: bytes | None
-    """``None``: the stream is new here."""
+    """``None``: the stream is new here, or was deleted."""
 
 
 class Span(NamedTuple):
@@ -55,6 +58,26 @@ class Span(NamedTuple):
         )
 
 
+@dataclass(slots=True)
+class Contents:
+    """What a segment holds.
+
+    Attributes:
+        streams: by name, without what was deleted.
+        deleted: the names of which earlier segments have nothing that counts.
+        numbers: how many were given to streams.
+        size: where the last whole record ends.
+    """
+
+    streams: dict[str, Span] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    numbers: int = 0
+    size: int = 0
+
+    def copy(self) -> Contents:
+        return Contents(dict(self.streams), set(self.deleted), self.numbers, self.size)
+
+
 def pack_stream(number: int, name: str, now_ms: int) -> bytes:
     encoded = name.encode()
     return _pack(_STREAM, number, len(encoded), now_ms, now_ms) + encoded
@@ -62,6 +85,10 @@ def pack_stream(number: int, name: str, now_ms: int) -> bytes:
 
 def pack_event(number: int, timestamp_ms: int, now_ms: int, message: bytes) -> bytes:
     return _pack(_EVENT, number, len(message), timestamp_ms, now_ms) + message
+
+
+def pack_deletion(number: int, now_ms: int) -> bytes:
+    return _pack(_DELETED, number, 0, now_ms, now_ms)
 
 
 def records(file: BinaryIO, size: int) -> Iterator[Record]:
@@ -78,16 +105,19 @@ def records(file: BinaryIO, size: int) -> Iterator[Record]:
         if kind == _STREAM and number == len(streams):
             streams.append(payload.decode(errors="replace"))
             message = None
-        elif kind != _EVENT or number >= len(streams):
+        elif number >= len(streams) or kind not in (_EVENT, _DELETED):
             return
-        yield Record(end, streams[number], timestamp_ms, ingested_ms, message)
+        elif kind == _DELETED:
+            message = None
+        yield Record(end, number, streams[number], timestamp_ms, ingested_ms, message)
         begin = end
 
 
-def survey(data: bytes) -> tuple[dict[str, Span], int]:
-    """What a segment holds of each stream, and where its last whole record ends."""
+def survey(data: bytes) -> Contents:
+    """What a segment holds."""
     names: list[str] = []
     spans: list[Span] = []
+    gone: set[int] = set()
     begin, size = 0, len(data)
     while begin + _HEADER.size <= size:
         kind, number, length, timestamp_ms, ingested_ms = _HEADER.unpack_from(data, begin)
@@ -107,7 +137,10 @@ def survey(data: bytes) -> tuple[dict[str, Span], int]:
         elif kind == _STREAM and number == len(spans):
             names.append(data[begin + _HEADER.size : end].decode(errors="replace"))
             spans.append(Span(number, ingested_ms))
+        elif kind == _DELETED and number < len(spans):
+            gone.add(number)
         else:
             break
         begin = end
-    return dict(zip(names, spans, strict=True)), begin
+    streams = {names[span.number]: span for span in spans if span.number not in gone}
+    return Contents(streams, {names[number] for number in gone}, len(names), begin)

@@ -57,16 +57,9 @@ class LogStore:
     # --- writing ----------------------------------------------------------------------
 
     def write(self, group: str, stream: str, timestamp_ms: int, messages: Sequence[bytes]) -> None:
-        """Keep messages as they are, each as one event of this time."""
-        self.put(group, stream, [(timestamp_ms, message) for message in messages])
-
-    def put(self, group: str, stream: str, events: Collection[tuple[int, bytes]]) -> None:
-        """Keep messages, each with its time in milliseconds; with none, begin the stream."""
+        """Keep messages as they are, each as one event of this time, or say that they are lost."""
         try:
-            found = self._groups.get(group) or self.create(group)
-            if not found.is_open:
-                self._make_room(group, found)
-            found.append(stream, events, self.now_ms())
+            self.put(group, stream, [(timestamp_ms, message) for message in messages])
         except OSError as error:
             if not self._failing:
                 _log.warning("cannot write logs", group=group, reason=str(error))
@@ -74,7 +67,25 @@ class LogStore:
         else:
             self._failing = False
 
-    def create(self, name: str, tags: dict[str, str] | None = None) -> Group:
+    def put(self, group: str, stream: str, events: Collection[tuple[int, bytes]]) -> None:
+        """Keep messages, each with its time in milliseconds; with none, begin the stream.
+
+        Raises:
+            OSError: none of them is kept.
+        """
+        self._opened(group).append(stream, events, self.now_ms())
+
+    def delete_stream(self, group: str, stream: str) -> None:
+        """Forget what a stream of a group that there is has said so far.
+
+        Raises:
+            OSError: it is not forgotten.
+        """
+        self._opened(group).delete_stream(stream, self.now_ms())
+
+    def create(
+        self, name: str, tags: dict[str, str] | None = None, *, by_itself: bool = False
+    ) -> Group:
         """Make a group that there is not.
 
         Raises:
@@ -83,16 +94,24 @@ class LogStore:
         folder = self._folder / _folder_name(name)
         if folder.exists():  # It could not be read.
             self._put_away(folder)
-        group = log_group.create(folder, Facts(name, self.now_ms(), tags=tags or {}))
+        facts = Facts(name, self.now_ms(), tags=tags or {}, by_itself=by_itself)
+        group = log_group.create(folder, facts)
         self._groups[name] = group
         return group
 
-    def _make_room(self, name: str, group: Group) -> None:
-        """Let the group that was opened first go before one more is opened."""
-        self._open.pop(name, None)
-        if len(self._open) >= limits.log_files_open_max:
-            self._open.pop(next(iter(self._open))).close()
-        self._open[name] = group
+    def _opened(self, name: str) -> Group:
+        """A group to be written to; the one that was opened first goes before one more is opened.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        group = self._groups.get(name) or self.create(name, by_itself=True)
+        if not group.is_open:
+            self._open.pop(name, None)
+            if len(self._open) >= limits.log_files_open_max:
+                self._open.pop(next(iter(self._open))).close()
+            self._open[name] = group
+        return group
 
     # --- reading ----------------------------------------------------------------------
 
@@ -119,6 +138,12 @@ class LogStore:
             self.close(name)
 
     def remove(self, group: str) -> None:
+        """Nobody logs to a group any more: it goes, unless somebody has asked for it."""
+        found = self._groups.get(group)
+        if found is not None and found.facts.by_itself:
+            self.delete(group)
+
+    def delete(self, group: str) -> None:
         """The group is no more, nor is what it held."""
         self.close(group)
         if self._groups.pop(group, None) is not None:

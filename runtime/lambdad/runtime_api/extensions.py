@@ -50,7 +50,7 @@ async def _register(
     name = request.headers.get(_NAME, "")
     if not name:
         raise extension_state.no_name()
-    events = _events(await _body(request))
+    events = _events(await _body(request, limits.extension_json_bytes_max))
     extension = extensions.register(name, events)
     features = {feature.strip() for feature in request.headers.get(_FEATURES, "").split(",")}
     facts = _facts(guest.environment, with_account="accountId" in features)
@@ -144,14 +144,13 @@ def _report(request: web.BaseRequest) -> tuple[str, str]:
     return request.headers.get(IDENTIFIER, ""), request.headers.get(_ERROR_TYPE, "")
 
 
-async def _body(request: web.BaseRequest) -> bytes:
+async def _body(request: web.BaseRequest, size_max: int = limits.extension_body_bytes_max) -> bytes:
     """The body.
 
     Raises:
         Refused: 413, it is too large.
         CutOff: there is no whole body.
     """
-    size_max = limits.extension_body_bytes_max
     body, _ = await read_body(request, size_max)
     if body is None:
         text = f"Exceeded maximum allowed payload size ({size_max} bytes)."

@@ -39,6 +39,7 @@ _KNOWN_TYPE = re.compile(r"(?:Runtime|Function)\.[A-Z][a-zA-Z]+")
 
 # An error with its cause for X-Ray beside it, and what of it is the invoker's.
 _ERROR_WITH_CAUSE = "application/vnd.aws.lambda.error.cause+json"
+_INVALID_ERROR = b'"Invalid error body"'
 _ERROR_MEMBERS = ("errorMessage", "errorType", "stackTrace")
 
 
@@ -172,11 +173,13 @@ async def _error(request: web.BaseRequest, guest: Guest, request_id: str) -> web
 
 def _without_cause(body: bytes) -> bytes:
     """What is the invoker's of an error that has its cause beside it."""
+    if len(body) > limits.error_with_cause_bytes_max:
+        return _INVALID_ERROR
     try:
         error = json.loads(body)
         shown = {name: error[name] for name in _ERROR_MEMBERS if name in error}
     except (ValueError, TypeError, RecursionError):
-        return b'"Invalid error body"'
+        return _INVALID_ERROR
     return json.dumps(shown, separators=(",", ":")).encode()
 
 

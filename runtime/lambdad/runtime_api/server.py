@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -47,9 +48,9 @@ class RuntimeApi:
 
     async def open(self, environment: Environment, listener: Any) -> Callable[[], Awaitable[None]]:
         """Serve on the listener until the returned function is called."""
-        server = Door(
-            partial(_answer, Guest(environment)), answers.no_request, self._terms, self._sweep
-        )
+        answer = partial(_answer, Guest(environment))
+        terms = _with_workers(self._terms, environment.function.max_concurrency or 0)
+        server = Door(answer, answers.no_request, terms, self._sweep)
         listening = await asyncio.get_running_loop().create_server(server, sock=listener)
 
         async def close() -> None:
@@ -59,6 +60,11 @@ class RuntimeApi:
         return close
 
     courier = staticmethod(courier)
+
+
+def _with_workers(terms: Terms, count: int) -> Terms:
+    """What is granted, and a connection for each worker of a runtime that has so many."""
+    return replace(terms, connections=terms.connections + count)
 
 
 async def _answer(guest: Guest, request: web.BaseRequest) -> web.StreamResponse:

@@ -24,7 +24,7 @@ async def _subscribe(api: Api, request: web.BaseRequest, guest: Guest) -> web.St
     managed = environment.function.max_concurrency is not None
     if environment.extensions is None or (managed and api is Api.LOGS):
         return not_found()
-    body, _ = await read_body(request, limits.extension_body_bytes_max)
+    body, _ = await read_body(request, limits.extension_json_bytes_max)
     extension = environment.extensions.find(request.headers.get(IDENTIFIER, ""))
     try:
         subscription = _read(api, body, managed=managed)
@@ -37,7 +37,7 @@ async def _subscribe(api: Api, request: web.BaseRequest, guest: Guest) -> web.St
 def _read(api: Api, body: bytes | None, *, managed: bool) -> Subscription:
     """As ``parse`` does it; a body that is too large is none."""
     if body is None:
-        raise Invalid([f"Request body should have at most {limits.extension_body_bytes_max} bytes"])
+        raise Invalid([f"Request body should have at most {limits.extension_json_bytes_max} bytes"])
     return parse(api, body, managed=managed)
 
 

@@ -281,11 +281,12 @@ class Operations:
     """The fake table: keeps parameters and calls, answers or raises what it is told."""
 
     def __init__(self):
-        self.asked, self.outcomes = [], {}
+        self.asked, self.outcomes, self.headers = [], {}, {}
 
     def named(self, name):
         async def operation(params, call):
             self.asked.append((name, params, call))
+            call.headers.update(self.headers)
             outcome = self.outcomes.get(name, {})
             if isinstance(outcome, Exception):
                 raise outcome

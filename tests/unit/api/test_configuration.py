@@ -183,6 +183,14 @@ def test_json_brings_levels_and_text_takes_them(asked, fields):
     assert configuration.changes({"LoggingConfig": asked}) == fields
 
 
+@pytest.mark.parametrize(
+    ("log_format", "fields"), [("JSON", {"system_log_level": "WARN"}), ("Text", {})]
+)
+def test_a_level_can_be_changed_alone_where_there_are_levels(new_function, log_format, fields):
+    asked = {"LoggingConfig": {"SystemLogLevel": "WARN"}}
+    assert configuration.changes(asked, new_function(log_format=log_format)) == fields
+
+
 def test_levels_are_shown_with_json_only(render):
     shown = render(
         log_format="JSON", application_log_level="DEBUG", system_log_level="INFO", log_group="/g"

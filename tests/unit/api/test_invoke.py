@@ -159,6 +159,14 @@ async def test_an_event_is_accepted_and_not_waited_for(invoke, registry, events,
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["RequestResponse", "Event"])
+async def test_who_invokes_is_told_the_trace(invoke, registry, events, call, kind):
+    await invoke(InvocationType=kind)
+    (invocation,) = registry.invoked or [accepted[2] for accepted in events.accepted]
+    assert call.headers == {"X-Amzn-Trace-Id": invocation.trace}
+
+
+@pytest.mark.asyncio
 async def test_an_event_may_be_so_large(invoke, events):
     with pytest.raises(ApiError) as caught:
         await invoke(InvocationType="Event", Payload=b" " * 1_048_576 + b"1")

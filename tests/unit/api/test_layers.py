@@ -235,6 +235,22 @@ async def test_layers_are_replaced_as_a_whole_and_removed(publish, create, do, r
     assert merged in host.forgotten
 
 
+async def test_code_that_is_replaced_meanwhile_is_there_to_be_measured(
+    publish, create, do, registry, blobs
+):
+    await publish()
+    await create()
+    code, measured = registry.find("fn").tree, []
+
+    def measure(tree):
+        measured.append((tree, tree in blobs.held))
+        return 1
+
+    blobs.unzipped_bytes = measure
+    await do("UpdateFunctionConfiguration", FunctionName="fn", Layers=[f"{ARN}:base:1"])
+    assert measured == [(code, True)]
+
+
 async def test_nothing_is_held_but_by_layers(publish, create, blobs, layers):
     await publish("a", b"1")
     await publish("b", b"22")

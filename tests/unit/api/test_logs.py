@@ -1,13 +1,18 @@
 """CloudWatch Logs: what is asked and answered, over the protocol's bodies."""
 
+import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 
 from lambdad.api.logs.door import LogsApi
+from lambdad.api.logs.place import Place
 from lambdad.model import limits
 from lambdad.model.errors import ApiError
+from lambdad.observe import log_group
+from lambdad.observe.log_group import Group
 from lambdad.observe.log_store import LogStore
 
 GROUP = "/aws/lambda/fn"
@@ -432,3 +437,63 @@ async def test_a_body_that_is_too_large_is_refused(store, disk, monkeypatch):
     api = LogsApi(store, disk, region="r", account="a")
     with pytest.raises(ApiError, match="smaller than 10 bytes"):
         await api.answer("Logs_20140328.CreateLogGroup", b'{"logGroupName": "a"}')
+
+
+# --- a disk that takes nothing, and others who ask meanwhile ------------------------------
+
+
+EVENTS = [{"timestamp": NOW_MS, "message": "m"}]
+FULL_AT = [(log_group, "create"), (Group, "append"), (Group, "delete_stream"), (Group, "change")]
+
+
+@pytest.mark.parametrize(
+    ("operation", "params"),
+    [
+        ("CreateLogGroup", {"logGroupName": "/new"}),
+        ("CreateLogStream", {"logStreamName": "t"}),
+        ("DeleteLogStream", {"logStreamName": "s"}),
+        ("PutLogEvents", {"logStreamName": "s", "logEvents": EVENTS}),
+        ("PutRetentionPolicy", {"retentionInDays": 1}),
+    ],
+)
+@pytest.mark.asyncio
+async def test_what_is_not_written_is_not_said_to_be(
+    refusal, store, monkeypatch, operation, params
+):
+    say(store, "one")
+    full = mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    for place, name in FULL_AT:
+        monkeypatch.setattr(place, name, full)
+    expected = ("ServiceUnavailableException", "cannot use the logs: No space left on device")
+    assert await refusal(operation, **{"logGroupName": GROUP, **params}) == expected
+
+
+@pytest.mark.parametrize("operation", ["PutLogEvents", "CreateLogStream", "DeleteLogStream"])
+@pytest.mark.asyncio
+async def test_a_group_that_is_deleted_meanwhile_does_not_come_again(
+    refusal, store, monkeypatch, operation
+):
+    async def look(*_):
+        store.delete(GROUP)
+        return operation != "CreateLogStream"
+
+    say(store, "one")
+    monkeypatch.setattr(Place, "has_stream", look)
+    more = {"logEvents": EVENTS} if operation == "PutLogEvents" else {}
+    code, _ = await refusal(operation, logGroupName=GROUP, logStreamName="s", **more)
+    assert (code, store.groups()) == ("ResourceNotFoundException", [])
+
+
+@pytest.mark.asyncio
+async def test_there_are_only_so_many_groups(ask, refusal, monkeypatch):
+    monkeypatch.setattr(limits, "log_groups_max", 1)
+    await ask("CreateLogGroup", logGroupName="/one")
+    expected = ("LimitExceededException", "Resource limit exceeded.")
+    assert await refusal("CreateLogGroup", logGroupName="/two") == expected
+
+
+@pytest.mark.asyncio
+async def test_a_group_that_was_asked_for_outlives_who_logs_to_it(ask, store):
+    await ask("CreateLogGroup", logGroupName=GROUP)
+    store.remove(GROUP)
+    assert store.group(GROUP) is not None

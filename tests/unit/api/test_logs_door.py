@@ -12,10 +12,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from lambdad.api.logs.door import LogsApi
+from lambdad.api.logs.door import LogsApi, refusal
 from lambdad.api.server import ApiServer
 from lambdad.api.sigv4 import Key
 from lambdad.model.clock import SystemClock
+from lambdad.model.errors import ApiError
 from lambdad.observe.log_store import LogStore
 
 REGION = "eu-west-1"
@@ -96,3 +97,8 @@ async def test_who_asks_has_signed_for_the_logs(ask_logs, service, expected):
     status, error, answer = await ask_logs("DescribeLogGroups", {}, service=service)
     assert (status, error) == expected
     assert ("logGroups" in answer) == (status == 200)
+
+
+def test_what_is_none_of_the_callers_has_a_status_that_says_so():
+    assert refusal(ApiError("ServiceUnavailableException", "full")).status == 500
+    assert refusal(ApiError("InvalidParameterException", "wrong")).status == 400

@@ -170,6 +170,23 @@ async def test_a_payload_of_six_mebibytes_is_taken_and_not_a_byte_more(ask, oper
 
 
 @pytest.mark.asyncio
+async def test_what_is_far_too_large_is_refused_in_the_words_of_its_kind(ask):
+    body = b"1" * (limits.sync_payload_bytes_max + 1)
+    _, _, document = error_of(await ask("POST", INVOKE, body, X_Amz_Invocation_Type="Event"))
+    assert document["message"] == (
+        "6291457 byte payload is too large for the Event invocation type (limit 1048576 bytes)"
+    )
+
+
+@pytest.mark.asyncio
+async def test_an_answer_has_what_its_operation_says_of_it(ask, operations):
+    operations.outcomes["Invoke"] = {"StatusCode": 200, "Payload": b"1"}
+    operations.headers = {"X-Amzn-Trace-Id": "Root=1"}
+    status, headers, _ = await ask("POST", INVOKE, b"{}")
+    assert (status, headers["X-Amzn-Trace-Id"]) == (200, "Root=1")
+
+
+@pytest.mark.asyncio
 async def test_a_request_that_is_too_large_is_refused_by_operation(ask, operations, monkeypatch):
     monkeypatch.setattr(limits, "create_request_bytes_max", 1_000)
     assert error_of(await ask("POST", FUNCTIONS, b"x" * 1_001)) == (

@@ -94,6 +94,14 @@ def polls(monkeypatch):
     return times
 
 
+def test_an_event_of_the_future_hides_none_of_the_present(daemon, read, polls):
+    ahead = event(2**60)
+    daemon.answers = [{"events": [ahead]}, {"events": [ahead, event(1)]}]
+    polls(1)
+    assert read("fn", "-f").output == f"line {2**60}\nline 1\n"
+    assert daemon.asked[1]["startTime"] < 2**50
+
+
 def test_all_pages_are_printed(daemon, read):
     daemon.answers = [
         {"events": [event(1), event(2, "no newline")], "nextToken": "more"},
@@ -112,14 +120,14 @@ def test_who_follows_sees_each_event_once_even_one_that_came_late(daemon, read, 
     polls(3)
     daemon.answers = [
         {"__type": NOT_FOUND, "message": "not yet"},
-        {"events": [event(10**13 + 9_000)]},
-        {"events": [event(10**13 + 9_000), event(10**13 + 9_001)]},
-        {"events": [event(10**13 + 8_000), event(10**13 + 9_000), event(10**13 + 9_001)]},
+        {"events": [event(10**12 + 9_000)]},
+        {"events": [event(10**12 + 9_000), event(10**12 + 9_001)]},
+        {"events": [event(10**12 + 8_000), event(10**12 + 9_000), event(10**12 + 9_001)]},
     ]
-    ran = read("-f", "fn")
-    times = [int(line.removeprefix("line ")) - 10**13 for line in ran.output.splitlines()]
+    ran = read("-f", "-s", "9999w", "fn")
+    times = [int(line.removeprefix("line ")) - 10**12 for line in ran.output.splitlines()]
     assert (ran.exit_code, times) == (0, [9_000, 9_001, 8_000])
-    assert daemon.asked[-1]["startTime"] == 10**13 + 4_001
+    assert daemon.asked[-1]["startTime"] == 10**12 + 4_001
 
 
 def test_of_a_group_that_others_share_the_functions_own_streams_are_shown(daemon, read):

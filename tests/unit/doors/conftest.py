@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -29,6 +30,7 @@ class Environment:
         return self.event
 
     snap_start = False
+    function = SimpleNamespace(max_concurrency=None)
 
     def begin_answer(self, request_id, call):
         loop = asyncio.get_running_loop()

@@ -98,6 +98,14 @@ async def test_chunks_of_a_byte_are_a_body_like_any_other(door):
     assert door.done == [("answer", b"1" * 30_000)]
 
 
+@pytest.mark.parametrize("size", [b"-6", b"+6", b"0x6", b"6_0"])
+async def test_a_size_that_the_parser_has_not_come_to_yet_is_hexadecimal_too(door, size):
+    head = f"POST {door.post} HTTP/1.1\r\nTrailer: x\r\n".encode() + CHUNKED + END
+    body = b"1\r\n1\r\n" * 20_000 + size + b"\r\n" + b"1\r\n1\r\n" * 20 + b"0\r\n\r\n"
+    assert await door.statuses(head, body) == [400]
+    assert not any(what[0] == "answer" for what in door.done)
+
+
 async def test_a_compressed_body_is_bytes_like_any_other(door):
     head = f"POST {door.post} HTTP/1.1\r\nContent-Encoding: gzip\r\n".encode() + HOST
     rest = b"Connection: close\r\nContent-Length: 2\r\n\r\n12"

@@ -51,13 +51,27 @@ def test_it_is_not_done_before_the_last_line():
     [
         b"zz\r\n",
         b"\r\n",
+        b"-6\r\n1\r\nx\r\n",
+        b"+5\r\nhello\r\n",
+        b"1_0\r\n",
         b"5\nhello\r\n",
         BODY + b"X-Type: a\n\r\n",
         b"1;" + b"x" * 10_000,
         BODY + b"X: " + b"x" * limits.trailer_section_bytes_max,
         BODY + b"X: y\r\n" * 300_000,
     ],
-    ids=["no size", "empty size", "LF", "LF in the section", "extension", "field", "fields"],
+    ids=[
+        "no size",
+        "empty size",
+        "minus",
+        "plus",
+        "underscore",
+        "LF",
+        "LF in the section",
+        "extension",
+        "field",
+        "fields",
+    ],
 )
 def test_nonsense_is_refused(data):
     with pytest.raises(BadTrailers):

@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from lambdad.events.queue import EventQueue
 from lambdad.invoke.invocation import Invocation
@@ -72,7 +73,7 @@ class FakeRegistry:
         self.invoked.append((name, version, invocation))
         self.changed.set()
         outcome = self.outcomes.pop(0) if self.outcomes else b"null"
-        if isinstance(outcome, ApiError | PlatformFault):
+        if isinstance(outcome, Exception) and not isinstance(outcome, FunctionError):
             raise outcome
         run = FakeRun()
         if self.endless:
@@ -185,6 +186,17 @@ async def test_what_cannot_be_run_is_no_failed_attempt(queue, store, registry, c
     assert len(registry.invoked) == 9
 
 
+async def test_an_error_that_nobody_foresaw_loses_no_event(queue, store, registry, clock):
+    registry.outcomes = [OSError(24, "Too many open files")]
+    await queue.accept("fn", "$LATEST", invocation())
+    with structlog.testing.capture_logs() as told:
+        await settled(queue)
+    assert [entry["event"] for entry in told] == ["cannot run an event"]
+    assert store.kept["r-1"].attempts == 0
+    await passed(queue, clock, 1)
+    assert store.kept == {}
+
+
 async def test_after_six_hours_an_event_is_given_up(queue, store, registry, clock):
     registry.outcomes = [THROTTLED] * 1_000
     await queue.accept("fn", "$LATEST", invocation())
@@ -214,6 +226,17 @@ async def test_what_went_with_its_function_is_not_run(queue, store, registry):
     store.kept.clear()
     await settled(queue)
     assert registry.invoked == []
+
+
+async def test_nothing_is_kept_in_memory_of_what_went_with_its_function(
+    queue, store, registry, clock
+):
+    registry.outcomes = [THROTTLED]
+    await queue.accept("fn", "$LATEST", invocation())
+    await settled(queue)
+    store.kept.clear()
+    await passed(queue, clock, 1)
+    assert (queue._due, queue._refusals) == ([], {})
 
 
 async def test_what_was_running_when_the_daemon_ended_runs_again(new_queue, store, registry):

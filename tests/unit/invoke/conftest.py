@@ -87,7 +87,7 @@ class Stage:
 
     def invocation(self, request_id="r-1", payload=b"{}"):
         return Invocation(request_id, payload, "arn:aws:lambda:eu-west-1:123456789012:function:fn",
-                          "Root=1-0-0")  # fmt: skip
+                          "Root=1-0-0", tail=True)  # fmt: skip
 
     def pool(self, limit=10, idle_s=60.0, account=None, **values):
         account = account or Account(limit)

@@ -186,6 +186,13 @@ async def test_eleven_extensions_are_too_many(stage):
     }
 
 
+async def test_of_thousands_of_extensions_one_is_told_of_as_too_many(stage):
+    environment = await stage.in_init_with(*(f"e{number:05}" for number in range(5_000)))
+    assert environment.state is State.RESET
+    assert len(environment.extensions.all) == 11
+    assert stage.logs.text.count("State: LaunchError") == 1
+
+
 async def test_eleven_extensions_are_too_many_within_an_invoke_too(stage):
     environment = await stage.in_init_with(*(f"e{number:02}" for number in range(11)))
     await reset_done(stage, environment)

@@ -22,34 +22,33 @@ def texts(frames):
 
 
 @pytest.mark.parametrize(
-    ("kind", "level", "is_json"),
+    ("kind", "level"),
     [
-        (0xA55A0003, None, False),
-        (0xA55A0002, None, True),
-        (0xA55A0007, Level.TRACE, False),
-        (0xA55A0006, Level.TRACE, True),
-        (0xA55A000B, Level.DEBUG, False),
-        (0xA55A000A, Level.DEBUG, True),
-        (0xA55A000F, Level.INFO, False),
-        (0xA55A000E, Level.INFO, True),
-        (0xA55A0013, Level.WARN, False),
-        (0xA55A0012, Level.WARN, True),
-        (0xA55A0017, Level.ERROR, False),
-        (0xA55A0016, Level.ERROR, True),
-        (0xA55A001B, Level.FATAL, False),
-        (0xA55A001A, Level.FATAL, True),
+        (0xA55A0003, None),
+        (0xA55A0002, None),
+        (0xA55A0007, Level.TRACE),
+        (0xA55A0006, Level.TRACE),
+        (0xA55A000B, Level.DEBUG),
+        (0xA55A000A, Level.DEBUG),
+        (0xA55A000F, Level.INFO),
+        (0xA55A000E, Level.INFO),
+        (0xA55A0013, Level.WARN),
+        (0xA55A0012, Level.WARN),
+        (0xA55A0017, Level.ERROR),
+        (0xA55A0016, Level.ERROR),
+        (0xA55A001B, Level.FATAL),
+        (0xA55A001A, Level.FATAL),
     ],
 )
-def test_a_type_says_form_and_level(kind, level, is_json):
-    expected = Frame(level, is_json, MICROS / 1e6, b"text\n")
-    assert Frames().feed(frame(kind=kind)) == [expected]
+def test_a_type_says_the_level(kind, level):
+    assert Frames().feed(frame(kind=kind)) == [Frame(level, b"text\n")]
 
 
 def test_the_oldest_form_has_no_time():
     data = struct.pack(">II", OLDEST, 3) + b"old"
     assert Frames().feed(data + frame()) == [
-        Frame(None, False, None, b"old"),
-        Frame(None, False, MICROS / 1e6, b"text\n"),
+        Frame(None, b"old"),
+        Frame(None, b"text\n"),
     ]
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from lambdad.invoke.guests import RUNTIME, Guests, extension_of, process_of
 from lambdad.invoke.journal import Source
+from lambdad.model.clock import SystemClock
 from lambdad_sandbox.messages import StartProcess
 
 pytestmark = pytest.mark.asyncio
@@ -46,7 +47,7 @@ def new_guests(journal, sandbox):
     made = []
 
     def make(*, log=False):
-        guests = Guests(journal)
+        guests = Guests(journal, SystemClock())
         made.append(guests)
         if log:
             guests.open_log()

@@ -93,8 +93,8 @@ def new_json_journal(new_journal):
     return make
 
 
-def frame(text, level=None, *, is_json=False):
-    return Frame(level, is_json, None, text)
+def frame(text, level=None):
+    return Frame(level, text)
 
 
 def said(**fields):
@@ -314,10 +314,10 @@ def test_extensions_are_not_filtered(new_json_journal, logs):
         ("WARN", frame(b"text\n", Level.INFO), False),
         ("WARN", frame(b"text\n", Level.WARN), True),
         ("WARN", frame(b"text\n"), True),
-        ("WARN", frame(said(level="INFO"), Level.ERROR, is_json=True), True),
-        ("WARN", frame(said(level="ERROR"), Level.INFO, is_json=True), False),
-        ("WARN", frame(said(level="ERROR"), is_json=True), True),
-        ("WARN", frame(said(level="INFO"), is_json=True), False),
+        ("WARN", frame(said(level="INFO"), Level.ERROR), True),
+        ("WARN", frame(said(level="ERROR"), Level.INFO), False),
+        ("WARN", frame(said(level="ERROR")), True),
+        ("WARN", frame(said(level="INFO")), False),
     ],
 )
 def test_frames_are_filtered_by_their_own_level_if_they_have_one(

@@ -1,4 +1,5 @@
 import asyncio
+import fcntl
 import os
 import struct
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest_asyncio
 
 from lambdad.invoke.output import FrameOutput, Output
 from lambdad.model import limits
+from lambdad.model.clock import SystemClock
 
 PIPE_BYTES = 64 * 1024
 
@@ -17,7 +19,7 @@ class Written:
 
     def __init__(self):
         self.pieces = []
-        self.output = Output(self.pieces.append)
+        self.output = Output(self.pieces.append, SystemClock())
 
     def write(self, data):
         os.write(self.output.write_end, data)
@@ -107,7 +109,7 @@ async def test_a_guest_that_writes_without_end_does_not_hold_the_daemon():
         if len(reads) < 200:
             os.write(output.write_end, full)
 
-    output = Output(refill)
+    output = Output(refill, SystemClock())
     os.write(output.write_end, full)
     output.drain()
     at_once = len(reads)
@@ -123,7 +125,7 @@ def open_descriptors():
 @pytest.mark.asyncio
 async def test_a_closed_output_leaves_no_descriptor(open_descriptors):
     before = open_descriptors()
-    Output(lambda _: None).close()
+    Output(lambda _: None, SystemClock()).close()
     assert open_descriptors() == before
 
 
@@ -157,7 +159,7 @@ async def framed():
     """An output of frames; its pieces are their texts."""
     written = Written()
     written.output.close()
-    written.output = FrameOutput(lambda found: written.pieces.append(found.text))
+    written.output = FrameOutput(lambda found: written.pieces.append(found.text), SystemClock())
     yield written
     written.output.close()
 
@@ -185,14 +187,93 @@ async def test_frames_are_read_without_being_asked_for(framed):
     assert framed.pieces == [b"one"]
 
 
+class Played:
+    """A clock that says how long a sink takes: so much for each line or frame."""
+
+    def __init__(self, event_s):
+        self.event_s, self.now_s = event_s, 0.0
+
+    def monotonic(self):
+        return self.now_s
+
+    def sink(self, lines):
+        self.now_s += self.event_s * lines.count(b"\n")
+
+
 @pytest.mark.asyncio
-async def test_a_flood_rests_the_longer_the_more_lines_it_is_made_of(written):
-    loop = asyncio.get_running_loop()
+async def test_a_flood_rests_the_longer_the_more_time_it_takes():
     rests = []
-    for line in (b"x" * 1023 + b"\n", b"x\n"):
-        before = len(written.pieces)
-        written.write(line * (PIPE_BYTES // len(line)))
-        while len(written.pieces) == before:  # noqa: ASYNC110  the loop reads by itself
+    for event_s in (0.0, 1e-5, 1e-3):
+        clock = Played(event_s)
+        output = Output(clock.sink, clock)
+        os.write(output.write_end, b"x\n" * 100)
+        while output._rest is None:  # noqa: ASYNC110  the loop reads by itself
             await asyncio.sleep(0)
-        rests.append(written.output._rest.when() - loop.time())
-    assert rests[0] < rests[1]
+        rests.append(output._rest.when() - asyncio.get_running_loop().time())
+        output.close()
+    assert rests == sorted(rests)
+    assert rests[-1] > 0.1
+
+
+@pytest.mark.asyncio
+async def test_a_flood_of_empty_lines_is_taken_in_short_turns(written):
+    written.write(b"\n" * PIPE_BYTES)
+    while sum(map(len, written.pieces)) < PIPE_BYTES:  # noqa: ASYNC110  the loop reads by itself
+        await asyncio.sleep(0)
+    assert max(map(len, written.pieces)) <= 1024
+
+
+@pytest.mark.asyncio
+async def test_a_flood_of_frames_is_taken_in_short_turns(framed):
+    framed.write(frame(b"x") * 3000)
+    taken = []
+    while sum(taken) < 3000:
+        before = len(framed.pieces)
+        await asyncio.sleep(0)
+        taken.append(len(framed.pieces) - before)
+    assert max(taken) <= 1024
+
+
+@pytest.mark.asyncio
+async def test_what_a_larger_pipe_holds_is_not_followed_to_the_end(written):
+    fcntl.fcntl(written.output.write_end, fcntl.F_SETPIPE_SZ, 16 * PIPE_BYTES)
+    written.write(b"\n" * (16 * PIPE_BYTES))
+    assert 1024 <= len(written.drained()) <= PIPE_BYTES
+    while sum(map(len, written.pieces)) < 2 * PIPE_BYTES:  # noqa: ASYNC110  the rest comes later
+        await asyncio.sleep(0)
+
+
+@pytest.mark.asyncio
+async def test_lines_that_take_long_are_not_drained_to_their_end():
+    clock = Played(1e-3)
+    output = Output(clock.sink, clock)
+    os.write(output.write_end, b"x\n" * (PIPE_BYTES // 2))
+    output.drain()
+    assert clock.now_s <= 1
+    output.close()
+
+
+@pytest.mark.asyncio
+async def test_what_a_drain_has_left_comes_without_a_further_word():
+    clock = Played(1e-3)
+    output = Output(clock.sink, clock)
+    os.write(output.write_end, b"x\n" * 1000)
+    output.drain()
+    assert clock.now_s < 0.9
+    while clock.now_s < 0.999:  # noqa: ASYNC110  the loop goes on by itself
+        await asyncio.sleep(0)
+    output.close()
+
+
+@pytest.mark.asyncio
+async def test_a_pipe_of_short_lines_is_drained_to_its_end(written):
+    lines = b"1234\n" * (PIPE_BYTES // 5)
+    assert written.write(lines).drained() == lines
+
+
+@pytest.mark.asyncio
+async def test_a_frame_that_waits_for_its_turn_is_not_broken_by_a_flush(framed):
+    framed.write(frame(b"%04d") * 2000)
+    framed.output.flush()
+    framed.output.flush()
+    assert framed.pieces == [b"%04d"] * 2000

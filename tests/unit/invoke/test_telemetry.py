@@ -388,3 +388,12 @@ async def test_after_the_end_nothing_is_delivered_or_kept(stage):
     await stage.pass_(60)
     assert courier.closed
     assert (courier.attempts, courier.records) == (1, [])
+
+
+async def test_an_event_is_rendered_once_for_all_who_get_it_alike(stage):
+    asked = []
+    couriers = [stage.subscribe(name) for name in "abc"]
+    stage.telemetry.publish(1.0, "function", lambda wanted: asked.append(wanted) or "said")
+    await stage.pass_(2)
+    assert len(asked) == 1
+    assert [courier.records for courier in couriers] == [["said"]] * 3

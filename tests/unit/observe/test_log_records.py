@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdad.observe import log_records
-from lambdad.observe.log_records import Span, pack_event, pack_stream, records, survey
+from lambdad.observe.log_records import (
+    Contents,
+    Span,
+    pack_deletion,
+    pack_event,
+    pack_stream,
+    records,
+    survey,
+)
 
 WHOLE = b"".join(
     (
@@ -52,16 +60,21 @@ def test_anything_can_be_read(data):
 
 
 def test_a_survey_tells_of_each_stream():
-    spans, end = survey(WHOLE + b"\0")
-    assert end == len(WHOLE)
-    assert spans == {"a": Span(0, 10, 5, 6, 30, 4), "b": Span(1, 20, 7, 7, 20, 2)}
+    streams = {"a": Span(0, 10, 5, 6, 30, 4), "b": Span(1, 20, 7, 7, 20, 2)}
+    assert survey(WHOLE + b"\0") == Contents(streams, set(), 2, len(WHOLE))
+
+
+def test_a_survey_leaves_out_what_was_deleted():
+    again = pack_deletion(0, 40) + pack_stream(2, "a", 50) + pack_event(2, 51, 52, b"new")
+    streams = {"a": Span(2, 50, 51, 51, 52, 3), "b": Span(1, 20, 7, 7, 20, 2)}
+    assert survey(WHOLE + again) == Contents(streams, {"a"}, 3, len(WHOLE + again))
 
 
 @given(st.binary(max_size=60), st.integers(0, len(WHOLE)))
 def test_a_survey_ends_where_reading_does(data, cut):
     broken = WHOLE[:cut] + data
     ends = [0, *(record.end for record in records(io.BytesIO(broken), len(broken)))]
-    assert survey(broken)[1] == ends[-1]
+    assert survey(broken).size == ends[-1]
 
 
 def test_spans_of_two_segments_are_joined():

@@ -163,11 +163,39 @@ def test_streams_are_known_without_their_events(small, store, open_store, clock)
 def test_a_deleted_stream_is_gone_and_may_come_again(store, open_store, said, clock):
     store.write(GROUP, "s", 1, [b"old"])
     store.write(GROUP, "t", 1, [b"other"])
-    store.group(GROUP).delete_stream("s", clock.now_ms)
+    store.delete_stream(GROUP, "s")
     assert said(store, GROUP) == ["other"]
     assert store.group(GROUP).view(clock.now_ms).streams().keys() == {"t"}
     store.write(GROUP, "s", 2, [b"new"])
     assert said(store, GROUP) == said(open_store(), GROUP) == ["other", "new"]
+
+
+def test_deleting_streams_costs_no_others_what_they_said(store, open_store, said):
+    store.write(GROUP, "kept", 1, [b"kept"])
+    for number in range(2 * limits.log_segments_max):
+        store.write(GROUP, "s", number, [b"x" * number])
+        store.delete_stream(GROUP, "s")
+    store.write(GROUP, "s", 1, [b"new"])
+    assert said(store, GROUP) == said(open_store(), GROUP) == ["kept", "new"]
+
+
+def test_what_older_segments_have_of_a_deleted_stream_is_gone(small, store, open_store, said):
+    for message in (b"1" * 300, b"2" * 300):
+        store.write(GROUP, "s", 1, [message])
+    store.write(GROUP, "t", 1, [b"3" * 300])
+    store.delete_stream(GROUP, "s")
+    for one in (store, open_store()):
+        assert said(one, GROUP) == ["3" * 300]
+        backwards = one.group(GROUP).view(0).events_backwards(Query(), 2**90)
+        assert [event.message[0] for event in backwards] == ["3"]
+
+
+def test_a_group_that_was_asked_for_stays_when_nobody_logs_to_it(store, open_store, said):
+    store.create(GROUP)
+    store.write(GROUP, "s", 1, [b"kept"])
+    for one in (store, open_store()):
+        one.remove(GROUP)
+        assert said(one, GROUP) == ["kept"]
 
 
 def test_what_is_too_old_is_not_shown_and_makes_way(small, store, clock, tmp_path):

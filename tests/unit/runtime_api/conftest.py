@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -28,6 +29,7 @@ class FakeEnvironment:
     snap_start = False
 
     def __init__(self):
+        self.function = SimpleNamespace(max_concurrency=None)
         self.told, self.refusal = [], None
         self._heard = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -30,7 +30,7 @@ class FakeEnvironment:
     def __init__(self):
         self.changed = asyncio.Event()
         self.extensions = Extensions(self.changed.set)
-        self.function = SimpleNamespace(name="fn", handler="app.handler")
+        self.function = SimpleNamespace(name="fn", handler="app.handler", max_concurrency=None)
         self.version, self.account, self.snap_start = "$LATEST", "123456789012", False
 
     async def change(self):
@@ -127,8 +127,8 @@ async def test_events_may_be_missing(ask, body):
         (b"", "cannot read the body: it is not JSON"),
         (b"{", "cannot read the body: it is not JSON"),
         (b"\xff\xff", "cannot read the body: it is not JSON"),
-        (b"[" * 500_000, "cannot read the body: it is not JSON"),
-        (b'{"a":' * 150_000, "cannot read the body: it is not JSON"),
+        (b"[" * 60_000, "cannot read the body: it is not JSON"),
+        (b'{"a":' * 12_000, "cannot read the body: it is not JSON"),
         (b'{"events":' + b"9" * 10_000 + b"}", "cannot read the body: it is not JSON"),
         (b"[]", "cannot read the body: it is not an object"),
         (b'"INVOKE"', "cannot read the body: it is not an object"),
@@ -156,18 +156,21 @@ async def test_an_event_that_there_is_not_is_refused_with_its_name(ask, event):
     assert refusal(answer) == told
 
 
-@pytest.mark.parametrize("path", [REGISTER, INIT_ERROR, EXIT_ERROR])
-async def test_a_body_of_more_than_a_mebibyte_is_too_large(ask, identifier, environment, path):
+@pytest.mark.parametrize(
+    ("path", "size_max"),
+    [(REGISTER, 64 * 1024), (INIT_ERROR, limits.MIB), (EXIT_ERROR, limits.MIB)],
+)
+async def test_a_body_has_a_bound(ask, identifier, environment, path, size_max):
     headers = {
         "Lambda_Extension_Name": "own",
         "Lambda_Extension_Identifier": identifier,
         "Lambda_Extension_Function_Error_Type": "X",
     }
-    body = b'"' + b"x" * limits.MIB + b'"'
+    body = b'"' + b"x" * size_max + b'"'
     assert refusal(await ask("POST", path, body, **headers)) == (
         413,
         "RequestEntityTooLarge",
-        "Exceeded maximum allowed payload size (1048576 bytes).",
+        f"Exceeded maximum allowed payload size ({size_max} bytes).",
     )
     assert environment.extensions.fatal_type is None
     assert not environment.extensions.any_internal

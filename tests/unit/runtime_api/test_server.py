@@ -33,6 +33,19 @@ async def test_next_gives_the_event_byte_for_byte(ask, environment):
     assert answer.headers["Content-Type"] == "application/json"
 
 
+class TestManyWorkers:
+    @pytest.fixture
+    def environment(self, environment):
+        environment.function.max_concurrency = 100
+        return environment
+
+    async def test_each_has_a_connection(self, connect):
+        workers = [await connect() for _ in range(100)]
+        for worker in workers:
+            await worker.send("GET", "/2018-06-01/ping")
+        assert [(await worker.receive()).body for worker in workers] == [b"pong"] * 100
+
+
 async def test_a_client_context_comes_only_when_given(ask, environment):
     environment.deliver(client_context='{"a":1}')
     answer = await ask("GET", NEXT)

@@ -292,6 +292,7 @@ async def test_what_is_no_trailer_section_hurts_only_its_sender(connect, environ
         (b"1", b'"Invalid error body"'),
         (b"\xff", b'"Invalid error body"'),
         (b"[" * 100_000, b'"Invalid error body"'),
+        (b'{"a":[' + b"[]," * 87_400 + b"0]}", b'"Invalid error body"'),
     ],
 )
 async def test_the_cause_of_an_error_is_not_the_invokers(ask, environment, posted, told):

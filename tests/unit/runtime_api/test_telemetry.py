@@ -116,7 +116,7 @@ async def test_a_body_that_is_no_object_is_wrong(subscribe, body):
 
 
 async def test_a_body_has_a_bound(subscribe, environment):
-    body = b" " * limits.extension_body_bytes_max + VALID[TELEMETRY]
+    body = b" " * limits.extension_json_bytes_max + VALID[TELEMETRY]
     status, said = told(await subscribe(body=body))
     assert (status, said["errorType"]) == (400, "ValidationError")
     assert environment.subscribed == []

@@ -30,6 +30,7 @@ from lambdad.observe.log_store import LogStore
 SERVICE = "logs"
 TARGET_PREFIX = "Logs_20140328."
 _CONTENT_TYPE = "application/x-amz-json-1.1"
+_UNAVAILABLE = "ServiceUnavailableException"
 
 
 class LogsApi:
@@ -68,7 +69,10 @@ class LogsApi:
                 f"Request must be smaller than {limits.log_request_bytes_max} bytes",
             )
         operation, params = await self._place.read(partial(self._read, name, body))
-        result = await handler(params)
+        try:
+            result = await handler(params)
+        except OSError as error:  # A full disk, most of the time: nothing of it is done.
+            raise ApiError(_UNAVAILABLE, f"cannot use the logs: {error.strerror}") from error
         return await self._place.read(partial(_rendered, operation, result))
 
     @cached_property
@@ -88,9 +92,13 @@ class LogsApi:
 
 
 def refusal(error: ApiError) -> Answer:
-    """The answer that an error is: all are the caller's, and status 400."""
+    """The answer that an error is: status 400, unless it is none of the caller's."""
     body = json.dumps({"__type": error.code, "message": error.message}).encode()
-    return Answer(400, {"x-amzn-ErrorType": error.code, "Content-Type": _CONTENT_TYPE}, body)
+    return Answer(
+        500 if error.code == _UNAVAILABLE else 400,
+        {"x-amzn-ErrorType": error.code, "Content-Type": _CONTENT_TYPE},
+        body,
+    )
 
 
 def _rendered(operation: Operation, result: Result) -> Answer:

@@ -39,11 +39,12 @@ class EventOperations:
         return await self._place.read(partial(_of_group, view, params, matches))
 
     async def PutLogEvents(self, params: Params) -> Result:
-        group, name = self._place.group(params), params["logStreamName"]
+        self._place.group(params)
         batch = [(event["timestamp"], event["message"].encode()) for event in params["logEvents"]]
         _check(batch)
-        if name not in await self._place.read(self._place.view(group).streams):
+        if not await self._place.has_stream(params):
             raise no_stream()
+        group, name = self._place.group(params), params["logStreamName"]  # As it is by now.
         too_old, too_new = _window(batch, self._place.store.now_ms())
         self._place.store.put(group.facts.name, name, batch[too_old:too_new])
         answer: Result = {"nextSequenceToken": f"{self._place.store.now_ms():056}"}

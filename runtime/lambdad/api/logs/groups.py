@@ -52,11 +52,13 @@ class GroupOperations:
             raise invalid("kmsKeyId is not offered by lambdad.")
         if self._place.store.group(params["logGroupName"]) is not None:
             raise exists_already("log group")
+        if len(self._place.store.groups()) >= limits.log_groups_max:
+            raise ApiError("LimitExceededException", "Resource limit exceeded.")
         self._place.store.create(params["logGroupName"], params.get("tags"))
         return {}
 
     async def DeleteLogGroup(self, params: Params) -> Result:
-        self._place.store.remove(self._place.group(params).facts.name)
+        self._place.store.delete(self._place.group(params).facts.name)
         return {}
 
     async def PutRetentionPolicy(self, params: Params) -> Result:

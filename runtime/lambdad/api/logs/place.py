@@ -54,6 +54,15 @@ class Place:
     def view(self, group: Group) -> View:
         return group.view(self.store.now_ms())
 
+    async def has_stream(self, params: Params) -> bool:
+        """Whether the group that a request is about has the stream that it is about.
+
+        Raises:
+            ApiError: there is no such group.
+        """
+        view = self.view(self.group(params))
+        return params["logStreamName"] in await self.read(view.streams)
+
     async def read(self, work: Callable[[], _Item]) -> _Item:
         """Do something slow that touches no state of ours."""
         return await asyncio.get_running_loop().run_in_executor(self.reader, work)

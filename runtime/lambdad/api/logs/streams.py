@@ -27,28 +27,30 @@ class StreamOperations:
         if by_time and prefix:
             raise invalid("Cannot order by LastEventTime with a logStreamNamePrefix.")
         group = self._place.group(params)
-        streams = await self._place.read(self._place.view(group).streams)
+        view, arn = self._place.view(group), self._place.group_arn(group.facts.name)
 
         def key(stream: tuple[str, Span]) -> Key:
             return stream[1].last_ms if by_time else 0, stream[0]
 
-        found = [stream for stream in streams.items() if stream[0].startswith(prefix)]
-        shown, token = page(found, key, params, descending=params.get("descending", False))
-        arn = self._place.group_arn(group.facts.name)
-        return {"logStreams": [_shown(name, span, arn) for name, span in shown], **token}
+        def described() -> Result:
+            found = [stream for stream in view.streams().items() if stream[0].startswith(prefix)]
+            shown, token = page(found, key, params, descending=params.get("descending", False))
+            return {"logStreams": [_shown(name, span, arn) for name, span in shown], **token}
+
+        return await self._place.read(described)
 
     async def CreateLogStream(self, params: Params) -> Result:
-        group, name = self._place.group(params), params["logStreamName"]
-        if name in await self._place.read(self._place.view(group).streams):
+        if await self._place.has_stream(params):
             raise exists_already("log stream")
-        self._place.store.put(group.facts.name, name, [])
+        group = self._place.group(params)  # It may have gone meanwhile.
+        self._place.store.put(group.facts.name, params["logStreamName"], [])
         return {}
 
     async def DeleteLogStream(self, params: Params) -> Result:
-        group, name = self._place.group(params), params["logStreamName"]
-        if name not in await self._place.read(self._place.view(group).streams):
+        if not await self._place.has_stream(params):
             raise no_stream()
-        group.delete_stream(name, self._place.store.now_ms())
+        group = self._place.group(params)  # It may have gone meanwhile.
+        self._place.store.delete_stream(group.facts.name, params["logStreamName"])
         return {}
 
 

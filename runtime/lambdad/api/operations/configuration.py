@@ -61,7 +61,7 @@ def changes(params: Mapping[str, Any], before: Function | None = None) -> dict[s
     if "SnapStart" in params:
         fields["snap_start"] = params["SnapStart"].get("ApplyOn", "None")
     fields |= _capacity(params.get("CapacityProviderConfig") or {}, fields, before)
-    fields |= _logging(params.get("LoggingConfig") or {})
+    fields |= _logging(params.get("LoggingConfig") or {}, before)
     if fields.get("capacity_provider") or (before is not None and before.capacity_provider):
         fields |= _json_logging(fields, before)
     return fields
@@ -107,19 +107,22 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     return dict(variables)
 
 
-def _logging(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _logging(asked: Mapping[str, Any], before: Function | None = None) -> dict[str, Any]:
     """JSON brings levels, INFO where none is named; Text has none (lambda-api 3.3)."""
+    levels = {
+        "ApplicationLogLevel": "application_log_level",
+        "SystemLogLevel": "system_log_level",
+    }
     fields: dict[str, Any] = {}
     if "LogGroup" in asked:
         fields["log_group"] = asked["LogGroup"]
     if "LogFormat" in asked:
         json_format = asked["LogFormat"] == "JSON"
         fields["log_format"] = asked["LogFormat"]
-        for member, field in (
-            ("ApplicationLogLevel", "application_log_level"),
-            ("SystemLogLevel", "system_log_level"),
-        ):
+        for member, field in levels.items():
             fields[field] = asked.get(member, "INFO") if json_format else None
+    elif before is not None and before.log_format == "JSON":
+        fields |= {field: asked[member] for member, field in levels.items() if member in asked}
     return fields
 
 

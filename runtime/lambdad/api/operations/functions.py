@@ -151,11 +151,12 @@ class FunctionOperations:
 
     async def UpdateFunctionConfiguration(self, params: Params, _: Call) -> Result:
         function = self._recorded.for_update(params)
-        fields = await asyncio.to_thread(configuration.changes, params, function)
-        async with self._layered(params, function.tree) as layered:
-            new = self._changed(function, **fields, **layered)
-            await self._registry.change(function, new)
-            return self._recorded.shown(new)
+        with self._packages.held(function.tree):  # Its code may be replaced meanwhile.
+            fields = await asyncio.to_thread(configuration.changes, params, function)
+            async with self._layered(params, function.tree) as layered:
+                new = self._changed(function, **fields, **layered)
+                await self._registry.change(function, new)
+                return self._recorded.shown(new)
 
     async def DeleteFunction(self, params: Params, _: Call) -> Result:
         name, qualifier = self._recorded.named(params)

@@ -55,12 +55,10 @@ class InvokeOperations:
                 return {"StatusCode": 204}
             case "Event":
                 if len(invocation.payload) > limits.async_payload_bytes_max:
-                    raise payload_too_large(
-                        len(invocation.payload), "Event", limits.async_payload_bytes_max
-                    )
+                    raise payload_too_large(len(invocation.payload), "Event")
                 await self._events.accept(function.name, function.version, invocation)
                 return {"StatusCode": 202}
-        return await self._run(function, invocation, tail=params.get("LogType") == "Tail")
+        return await self._run(function, invocation)
 
     async def InvokeWithResponseStream(
         self, params: Mapping[str, Any], call: Call
@@ -75,7 +73,7 @@ class InvokeOperations:
         else:
             with suppress(FunctionError):  # It is told at the end of the stream.
                 await asyncio.shield(run.answered)
-            events = _events(run, tail=params.get("LogType") == "Tail")
+            events = _events(run)
         return {"StatusCode": 200, "ExecutedVersion": function.version, "EventStream": events}
 
     def _read(
@@ -98,6 +96,7 @@ class InvokeOperations:
             raise not_found(f"Function not found: {asked}")
         active = function.tracing_mode == "Active"
         trace = trace_header(call.trace, self._clock.now(), active=active)
+        call.headers["X-Amzn-Trace-Id"] = trace
         return function, Invocation(
             request_id=call.request_id,
             payload=payload,
@@ -108,11 +107,10 @@ class InvokeOperations:
             content_type=content_type(call.content_type),
             tenant_id=params.get("TenantId"),
             traced="Sampled=1" in trace.split(";"),
+            tail=params.get("LogType") == "Tail",
         )
 
-    async def _run(
-        self, function: Function, invocation: Invocation, *, tail: bool
-    ) -> dict[str, Any]:
+    async def _run(self, function: Function, invocation: Invocation) -> dict[str, Any]:
         answer: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": function.version}
         run: Run | None = None  # There is none if an init failed that is not tried again.
         try:
@@ -120,7 +118,7 @@ class InvokeOperations:
             answer["Payload"] = await asyncio.shield(run.answered)
         except FunctionError as error:
             answer["Payload"], answer["FunctionError"] = error.payload, "Unhandled"
-        if tail and run is not None:
+        if invocation.tail and run is not None:
             answer["LogResult"] = await _tail(run)
         return answer
 
@@ -129,7 +127,7 @@ async def _tail(run: Run) -> str:
     return base64.b64encode(await asyncio.shield(run.finished)).decode()
 
 
-async def _events(run: Run, *, tail: bool) -> Events:
+async def _events(run: Run) -> Events:
     """The response of a run that has begun to answer, or has failed, in pieces; then its end."""
     complete: dict[str, Any] = {}
     try:
@@ -147,7 +145,7 @@ async def _events(run: Run, *, tail: bool) -> Events:
             complete = _failure(answered.error_type, answered.error_body)
         elif answered:
             yield "PayloadChunk", {"Payload": answered}
-    if tail:
+    if run.invocation.tail:
         complete["LogResult"] = await _tail(run)
     yield "InvokeComplete", complete
 
@@ -218,9 +216,9 @@ def check_payload(payload: bytes) -> None:
         _unreadable(str(error), 1, 1)
 
 
-def payload_too_large(
-    size: int, kind: str = "RequestResponse", bytes_max: int = limits.sync_payload_bytes_max
-) -> ApiError:
+def payload_too_large(size: int, kind: str = "RequestResponse") -> ApiError:
+    is_event = kind == "Event"
+    bytes_max = limits.async_payload_bytes_max if is_event else limits.sync_payload_bytes_max
     return ApiError(
         "RequestTooLargeException",
         f"{size} byte payload is too large for the {kind} invocation type "

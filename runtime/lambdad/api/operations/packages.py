@@ -7,9 +7,9 @@ goes again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from lambdad.code.archive import ArchiveTooLarge, BadArchive
@@ -45,6 +45,15 @@ class Packages:
             yield blob
         finally:
             self._let_go(blob.tree)
+
+    @contextmanager
+    def held(self, tree: str) -> Iterator[None]:
+        """Let a tree that is in use be where it is, used or not, while the context lasts."""
+        self._blobs.hold(tree)
+        try:
+            yield
+        finally:
+            self._let_go(tree)
 
     @asynccontextmanager
     async def merged(self, layers: Sequence[LayerVersion], code: str) -> AsyncIterator[str | None]:
