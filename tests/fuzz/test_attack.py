@@ -53,5 +53,6 @@ def test_an_attack_from_inside_costs_its_own_environment_only(start):
             assert served > SERVED_MIN
         assert recovered(daemon, attacker)
         memory.append(psutil.Process(daemon.process.pid).memory_info().rss)
-    assert memory[-1] - memory[0] < GROWTH_BYTES_MAX
+    # One round of each kind shows how much there is on its way at most; then it stays like that.
+    assert memory[-1] - max(memory[:2]) < GROWTH_BYTES_MAX, memory
     assert "Traceback" not in daemon.said()
