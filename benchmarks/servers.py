@@ -58,7 +58,7 @@ class Server:
 class Daemon(Server):
     """lambdad, with one function deployed."""
 
-    log: Path
+    logs: Path
 
     @property
     def has_environments(self) -> bool:
@@ -68,7 +68,8 @@ class Daemon(Server):
 
     def cold_starts(self) -> int:
         """How many there were by its own account."""
-        return self.log.read_text().count("Init Duration")
+        segments = self.logs.rglob("*.segment")
+        return sum(segment.read_bytes().count(b"Init Duration") for segment in segments)
 
 
 @asynccontextmanager
@@ -81,7 +82,7 @@ async def lambdad(*, memory_mb: int, idle_s: float) -> AsyncIterator[Daemon]:
             port = int(line.removeprefix(_READY).rpartition(":")[2])
             await _deploy(port, memory_mb)
             invoke = request("POST", f"{_API}/null/invocations", {})
-            yield Daemon(pid, port, invoke, Path(folder) / "logs" / "null.log")
+            yield Daemon(pid, port, invoke, Path(folder) / "logs")
 
 
 @contextmanager

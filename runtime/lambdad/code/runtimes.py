@@ -106,6 +106,7 @@ def interpreter(runtime: str) -> Interpreter | None:
     return found
 
 
+@cache
 def runtime_version_arn(region: str, runtime: str) -> str:
     """An ARN that stays the same for as long as the runtime does: here, its name's digest."""
     return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from errno import ENOENT
+from functools import cache
 
 
 def timeout_text(timeout_s: int) -> str:
@@ -32,6 +33,7 @@ def not_started_text(command: tuple[str, ...], errno: int, *, has_bootstrap: boo
 _MANAGED = re.compile(r"(?P<language>[a-z]+)(?P<version>[0-9.]+?)(?:\.x|\.al2)?")
 
 
+@cache
 def runtime_version(runtime: str) -> str | None:
     """The version that INIT_START names, such as ``python:3.12.v1``; none if OS-only.
 

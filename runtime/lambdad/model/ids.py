@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import os
 import uuid
@@ -33,5 +32,5 @@ def log_stream(epoch_s: float, version: str, function: str = "") -> str:
 
 
 def letters(count: int) -> str:
-    """So many random capital letters and digits, as keys of AWS are made of."""
-    return base64.b32encode(os.urandom(count)).decode()[:count]
+    """So many random capital letters and digits, four bits each, in the form of AWS's keys."""
+    return os.urandom(count).hex().upper()[:count]
