@@ -164,8 +164,8 @@ class Program:
     def environments(self) -> list[psutil.Process]:
         """The init of each environment in which something runs: spare ones have no function yet."""
         zygotes = psutil.Process(self.process.pid).children()
-        inits = [init for zygote in zygotes for init in zygote.children()]
-        return [init for init in inits if init.children()]
+        inits = [init for zygote in zygotes for init in _children(zygote)]
+        return [init for init in inits if _children(init)]
 
     def cgroups(self) -> list[Path]:
         """Its subtree, in each hierarchy; none where it has no cgroups."""
@@ -242,6 +242,14 @@ class Program:
                 return said
             assert time.monotonic() < last, f"{text!r} never came:\n{said}"
             time.sleep(0.01)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    """None of one that has ended since it was seen."""
+    try:
+        return process.children()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def flags_of_this_level() -> list[str]:
