@@ -29,14 +29,15 @@ lint: .venv/dev.stamp
 types: .venv/dev.stamp
 	$(BIN)/mypy
 
-bench: .venv/demo.stamp  ## cold and warm starts beside their references, as ratios
+bench: .venv/demo.stamp  ## promises and goals about speed, beside their references, as ratios
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m benchmarks
 
-soak: .venv/dev.stamp  ## the long runs: cycles, kills, bombs; prints what it counted
+soak: .venv/dev.stamp  ## the long runs: cycles, kills, bombs, a thousand idle; prints what it counted
 	LAMBDAD_SOAK_CYCLES=$${CYCLES:-10000} LAMBDAD_SOAK_KILLS=$${KILLS:-50} \
+		LAMBDAD_SOAK_IDLE=$${IDLE:-1000} \
 		$(BIN)/python -m pytest -s tests/soak
 
-clients: $(addprefix $(CLIENTS)/,python.stamp node.stamp watcher.stamp sam.stamp)  ## real clients, for tests/clients
+clients: $(addprefix $(CLIENTS)/,python.stamp pandas.stamp node.stamp watcher.stamp sam.stamp)  ## real clients, for tests/clients
 	$(call needs,/usr/bin/aws,awscli)
 
 image:  ## a container image, by docker or podman
@@ -62,6 +63,15 @@ $(CLIENTS)/python.stamp: tests/clients/python.txt constraints.txt | .venv/bin/py
 	$(PIP) install --target $(basename $@) --requirement $< --constraint constraints.txt \
 		--only-binary :all: --python-version $$(/usr/bin/python3 -c 'import sys; print(*sys.version_info[:2], sep=".")')
 	touch $@
+
+# For a Python that can be restored from a snapshot; the stamp says which.
+$(CLIENTS)/pandas.stamp: tests/clients/pandas.txt constraints.txt | .venv/demo.stamp
+	rm -rf $(basename $@)
+	version=$$($(BIN)/python -c 'from lambdad.code.runtimes import find_python as found; \
+		print(next(filter(found, ("3.14", "3.13", "3.12")), "3.12"))') && \
+	$(PIP) install --target $(basename $@) --requirement $< --constraint constraints.txt \
+		--only-binary :all: --python-version $$version && echo $$version >$@
+	find $(basename $@) -name tests -type d -prune -exec rm -rf {} +  # so that it fits a request
 
 $(CLIENTS)/sam.stamp: tests/clients/sam.txt | .venv/bin/python
 	$(BIN)/python -m venv --clear $(basename $@)

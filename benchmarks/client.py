@@ -34,8 +34,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._data += data
         head, separator, body = self._data.partition(b"\r\n\r\n")
-        length = _CONTENT_LENGTH.search(head)
-        if separator and length is not None and len(body) >= int(length[1]):
+        if separator and len(body) >= _length(head):
             self._data = b""
             assert self._answer is not None
             self._answer.set_result((head, body))
@@ -65,6 +64,12 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
+
+
+def _length(head: bytes) -> int:
+    """Of the body: 204 has none, and says nothing of it."""
+    found = _CONTENT_LENGTH.search(head)
+    return int(found[1]) if found else 0
 
 
 async def connect(port: int) -> Connection:

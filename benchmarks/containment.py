@@ -21,7 +21,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
 import uvloop
 from rich.console import Console
 from rich.table import Table
@@ -87,12 +86,11 @@ class Neighbourhood:
         finally:
             await task
             change = {"Description": f"{bomb} {time.perf_counter()}"}
-            # The neighbour may have more than one; those of the bombs are to be gone.
-            environments = self._environments()
+            environments = self._daemon.leaves.names()  # The neighbour's are among them, and stay.
             async with asyncio.timeout(ENDING_S_MAX):
                 await self._bomber.ask(request("PUT", f"{_BOMBS}/configuration", change))
                 await self._settled()
-                while self._environments() >= environments:  # noqa: ASYNC110  they are another process's
+                while environments <= self._daemon.leaves.names():  # noqa: ASYNC110  they are another process's
                     await asyncio.sleep(0.05)
 
     async def _bombs(self, bomb: str, end: float) -> None:
@@ -131,19 +129,6 @@ class Neighbourhood:
         ask = request("GET", f"{_BOMBS}/configuration")
         while json.loads(await self._bomber.ask(ask)).get("LastUpdateStatus") != "Successful":  # noqa: ASYNC110  it is another process's
             await asyncio.sleep(0.05)
-
-    def _environments(self) -> int:
-        """Inits that have a runtime, which spare ones have not."""
-        zygotes = psutil.Process(self._daemon.pid).children()
-        inits = [init for zygote in zygotes for init in zygote.children()]
-        return sum(bool(_children(init)) for init in inits)
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children()
-    except psutil.NoSuchProcess:
-        return []
 
 
 async def measured(bombs: list[str]) -> list[Round]:

@@ -84,14 +84,15 @@ class ColdStarts:
 async def _cold_start(daemon: Daemon) -> AsyncIterator[Start]:
     """How to start cold; in the end the daemon's log has to agree that all of it was cold."""
     connection = await connect(daemon.port)
+    before = await daemon.leaves.settled()
     count = 0
 
     async def start_s() -> float:
-        nonlocal count
+        nonlocal count, before
         took_s = await connection.timed(daemon.request)
         count += 1
-        while daemon.has_environments:  # noqa: ASYNC110  they are another process's
-            await asyncio.sleep(0.005)
+        await daemon.leaves.as_before(before, spares=True)
+        before = daemon.leaves.names()
         return took_s
 
     yield start_s

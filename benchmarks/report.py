@@ -32,12 +32,19 @@ Pressure = dict[str, float]
 def show(facts: dict[str, str], pressures: tuple[Pressure, Pressure], rounds: list[Round]) -> None:
     console = Console(width=80, highlight=False)
     console.print(_ratios(rounds), _figures(rounds), _promises(rounds))
+    show_host(console, facts, pressures, RESULTS)
+
+
+def show_host(
+    console: Console, facts: dict[str, str], pressures: tuple[Pressure, Pressure], results: Path
+) -> None:
+    """What the figures depend on, and where they are recorded."""
     for name, fact in {"isolation": f"full: {_ISOLATION}", **facts}.items():
         console.print(f"{name:<12}{fact}", soft_wrap=True)
     for when, pressure in zip(("before", "after"), pressures, strict=True):
         shown = ", ".join(f"{name} {value} %" for name, value in pressure.items())
         console.print(f"{'pressure':<12}{when}: {shown or 'this kernel does not say'}")
-    console.print(f"{'recorded':<12}{RESULTS}")
+    console.print(f"{'recorded':<12}{results}")
 
 
 def record(

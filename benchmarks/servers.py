@@ -23,10 +23,12 @@ from typing import Any
 import psutil
 
 from benchmarks.client import connect, request
+from benchmarks.leaves import Leaves
+from lambdad.ground import subtree
 
 _FUNCTIONS = Path(__file__).parent / "functions"
 _READY = "lambdad is ready: "
-_API = "/2015-03-31/functions"
+API = "/2015-03-31/functions"
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,19 @@ class Server:
     def cpu_s(self) -> float:
         """Processor time that it and its living descendants have had."""
         process = psutil.Process(self.pid)
-        return sum(_cpu_s(one.pid) for one in (process, *process.children(recursive=True)))
+        return sum(process_cpu_s(one.pid) for one in (process, *process.children(recursive=True)))
 
 
 @dataclass(frozen=True)
 class Daemon(Server):
-    """lambdad, with one function deployed."""
+    """lambdad, with one function deployed.
+
+    Attributes:
+        leaves: of its environments and spares.
+    """
 
     logs: Path
-
-    @property
-    def has_environments(self) -> bool:
-        """Whether any is left: inits that have a runtime, which spare ones have not."""
-        zygotes = psutil.Process(self.pid).children()
-        return any(_has_children(init) for zygote in zygotes for init in zygote.children())
+    leaves: Leaves
 
     def cold_starts(self) -> int:
         """How many there were by its own account."""
@@ -74,15 +75,22 @@ class Daemon(Server):
 
 @asynccontextmanager
 async def lambdad(*, memory_mb: int, idle_s: float) -> AsyncIterator[Daemon]:
-    """A daemon that keeps idle environments for ``idle_s``."""
+    """A daemon that keeps idle environments for ``idle_s``, with the null function."""
+    with serving("--idle-s", str(idle_s)) as (pid, port, state):
+        await _deploy(port, memory_mb)
+        invoke = request("POST", f"{API}/null/invocations", {})
+        yield Daemon(pid, port, invoke, state / "logs", Leaves.of(subtree(state)))
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[int, int, Path]]:
+    """A daemon without a function: its pid, its port, its state directory."""
     with tempfile.TemporaryDirectory(prefix="lambdad-bench-") as folder:
         lambdad_command = str(Path(sys.executable).with_name("lambdad"))
-        command = [lambdad_command, "serve", "--port", "0", "--state-dir", folder]
-        with _running([*command, "--idle-s", str(idle_s)]) as (pid, line):
+        command = [lambdad_command, "serve", "--port", "0", "--state-dir", folder, *options]
+        with _running(command) as (pid, line):
             port = int(line.removeprefix(_READY).rpartition(":")[2])
-            await _deploy(port, memory_mb)
-            invoke = request("POST", f"{_API}/null/invocations", {})
-            yield Daemon(pid, port, invoke, Path(folder) / "logs")
+            yield pid, port, Path(folder)
 
 
 @contextmanager
@@ -121,21 +129,14 @@ async def _deploy(port: int, memory_mb: int) -> None:
         "MemorySize": memory_mb,
     }
     connection = await connect(port)
-    await connection.ask(request("POST", _API, document))
-    configuration = request("GET", f"{_API}/null/configuration")
+    await connection.ask(request("POST", API, document))
+    configuration = request("GET", f"{API}/null/configuration")
     while json.loads(await connection.ask(configuration))["State"] != "Active":  # noqa: ASYNC110  it is another process's
         await asyncio.sleep(0.05)
     connection.close()
 
 
-def _has_children(process: psutil.Process) -> bool:
-    try:
-        return bool(process.children())
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _cpu_s(pid: int) -> float:
+def process_cpu_s(pid: int) -> float:
     """In nanoseconds, as schedstat counts; what psutil reads counts in hundredths of a second."""
     tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9

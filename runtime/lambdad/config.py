@@ -7,6 +7,7 @@ former before the latter.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -30,6 +31,25 @@ def default_state_dir() -> Path:
     return Path(home) / "lambdad"
 
 
+def default_memory_budget() -> int:
+    """What environments may take of this host's memory, in bytes; see sysconf(3)."""
+    host_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(host_bytes * limits.memory_budget_share)
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]  # generic only for type checkers
+    """Bytes, as a number or with a unit."""
+
+    name = "size"
+    _UNITS = ("", "KiB", "MiB", "GiB", "TiB")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        matched = re.fullmatch(rf"(\d+) ?({'|'.join(self._UNITS)})", str(value))
+        if matched is None:
+            self.fail(f"{value!r} is not a size such as 4GiB", param, ctx)
+        return int(matched[1]) << 10 * self._UNITS.index(matched[2])
+
+
 def _setting(default: Any, text: str, **more: Any) -> Any:
     metadata = {"help": text, **more}
     if callable(default):
@@ -50,11 +70,20 @@ class Settings:
     concurrency: int = _setting(
         limits.concurrency_default, "Invocations at a time; beyond, 429.", minimum=1
     )
+    scaling_rate: int = _setting(0, "Starts of a function in 10 s; 0 for any.", minimum=0)
+    memory_budget: int = _setting(
+        default_memory_budget,
+        "Memory of all environments: 4GiB.  [default: 3/4 of this host's]",
+        kind=_Size(),
+    )
     idle_s: float = _setting(
         float(limits.idle_s_default), "Seconds an idle environment is kept.", minimum=0
     )
     spares: int = _setting(
         1, "Blank sandboxes kept ready for each interpreter; 0 for none.", minimum=0
+    )
+    zygote_packages: tuple[str, ...] = _setting(
+        ("boto3",), "Package loaded ahead for who uses it; repeatable, '' for none."
     )
     auth: str = _setting("none", "Who may call: all on this host, or who signs.", choices=AUTH)
     credentials: Path | None = _setting(
@@ -75,6 +104,8 @@ class Settings:
     )
 
 
+# Their help says what the default is, or that there is none.
+_DEFAULT_IN_HELP = {"state_dir", "credentials", "dns", "allow_host", "memory_budget"}
 _KINDS = {"int": int, "float": float, "Path": Path, "Path | None": Path}
 
 
@@ -87,7 +118,7 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _with_options(command: Callable[..., Any], wanted: list[Field[Any]]) -> Callable[..., Any]:
     for item in reversed(wanted):
         flag = "--" + item.name.replace("_", "-")
-        kind: Any = _KINDS.get(str(item.type), str)
+        kind: Any = item.metadata.get("kind") or _KINDS.get(str(item.type), str)
         if "minimum" in item.metadata:
             ranged = click.IntRange if kind is int else click.FloatRange
             kind = ranged(min=item.metadata["minimum"])
@@ -101,7 +132,7 @@ def _with_options(command: Callable[..., Any], wanted: list[Field[Any]]) -> Call
         command = click.option(
             flag,
             default=item.default if item.default_factory is MISSING else item.default_factory,
-            show_default=item.name not in {"state_dir", "credentials", "dns", "allow_host"},
+            show_default=item.name not in _DEFAULT_IN_HELP,
             envvar="LAMBDAD_" + item.name.upper(),
             help=item.metadata["help"],
             **shown,

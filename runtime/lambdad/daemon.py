@@ -22,12 +22,16 @@ import uvloop
 
 from lambdad import ground
 from lambdad.api import credentials
+from lambdad.api.admin import Admin
 from lambdad.api.logs.door import LogsApi
+from lambdad.api.operations.account import AccountOperations
+from lambdad.api.operations.aliases import AliasOperations
 from lambdad.api.operations.concurrency import ConcurrencyOperations
 from lambdad.api.operations.functions import FunctionOperations, table
 from lambdad.api.operations.invoke import InvokeOperations
 from lambdad.api.operations.layers import LayerOperations
 from lambdad.api.operations.packages import Packages
+from lambdad.api.operations.provisioned import ProvisionedOperations
 from lambdad.api.operations.versions import VersionOperations
 from lambdad.api.origin import is_loopback
 from lambdad.api.server import TERMS, ApiServer, Handler
@@ -39,13 +43,17 @@ from lambdad.code.runtimes import own_interpreter
 from lambdad.config import Settings
 from lambdad.events.queue import EventQueue
 from lambdad.ground import CannotStart
+from lambdad.invoke.account import Account
 from lambdad.invoke.host import Host, Parts
-from lambdad.invoke.pool import Account
+from lambdad.invoke.preloading import Preloading
 from lambdad.invoke.registry import Registry
+from lambdad.invoke.snap_start import Original
+from lambdad.invoke.templates import Templates
 from lambdad.invoke.zygotes import Zygotes
 from lambdad.model import limits
 from lambdad.model.clock import SystemClock
 from lambdad.model.errors import PlatformFault
+from lambdad.model.function import Function
 from lambdad.observe.log_store import LogStore
 from lambdad.observe.promises import Facts, degraded
 from lambdad.runtime_api.server import RuntimeApi
@@ -77,6 +85,7 @@ class Daemon:
     blobs: Blobs
     operations: dict[str, Handler]
     logs: LogsApi
+    admin: Admin
 
 
 @asynccontextmanager
@@ -103,8 +112,18 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
         stack.callback(logs.close_all)
         parts, facts = await _parts(stack, state, settings, blobs=blobs, logs=logs, disk=disk)
         host = Host(parts, **place, spares=settings.spares)
+        host.templates = Templates(partial(_original, host), host.no_template)
         await ground.prove(host, state, parts.features)
-        registry = Registry(store, host, Account(settings.concurrency), settings.idle_s)
+        account = Account(settings.concurrency, settings.scaling_rate)
+        registry = Registry(
+            store,
+            host,
+            account,
+            settings.idle_s,
+            budget_bytes=settings.memory_budget,
+            ahead=settings.spares,
+        )
+        host.templates.budget = registry.budget
         await registry.start()
         stack.push_async_callback(registry.stop)
         layers = Layers(store, blobs)
@@ -124,10 +143,14 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
                 **table(FunctionOperations(registry, layers, packages, clock, **place)),
                 **table(LayerOperations(layers, packages, forget, clock, **place)),
                 **table(VersionOperations(registry, **place)),
+                **table(AliasOperations(registry, **place)),
                 **table(ConcurrencyOperations(registry, **place)),
+                **table(ProvisionedOperations(registry, clock, **place)),
+                **table(AccountOperations(registry, layers, account)),
                 **table(InvokeOperations(registry, events, clock, **place)),
             },
             LogsApi(logs, reader, **place),
+            Admin(registry, account, host.spares, clock),
         )
 
 
@@ -161,6 +184,7 @@ async def _parts(
     parts = Parts(
         keeper=keeper,
         zygotes=zygotes,
+        preloading=Preloading(settings.zygote_packages, zygotes),
         features=found,
         door=RuntimeApi(),
         logs=logs,
@@ -202,12 +226,15 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, Mapping[str, s
             region=settings.region,
             keys=_keys(settings) if settings.auth == "sigv4" else None,
             logs=composed.logs,
+            admin=composed.admin,
             terms=replace(TERMS, connections=_connections_max()),
         )
         protocol = api.protocol_factory()
         try:
+            # As many may come at once as may stand: a queue of the default length, 100, makes the
+            # kernel reset the others.
             server = await asyncio.get_running_loop().create_server(
-                protocol, settings.host, settings.port
+                protocol, settings.host, settings.port, backlog=limits.api_connections_max
             )
         except OSError as error:
             raise CannotStart(
@@ -222,6 +249,11 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, Mapping[str, s
             server.close()
             protocol.pre_shutdown()  # Idle connections have nothing to wait for.
             await protocol.shutdown(DRAIN_S_MAX)
+
+
+def _original(host: Host, function: Function, templates: Templates) -> Original:
+    """The environment in which the init of a template runs."""
+    return Original(function, host, templates)
 
 
 def _forget_code(blobs: Blobs, disk: Executor, tree: str) -> None:

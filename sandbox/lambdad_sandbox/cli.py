@@ -7,7 +7,7 @@ import sys
 
 from lambdad_sandbox import cgroup, features, plan
 from lambdad_sandbox.errors import SandboxError
-from lambdad_sandbox.spec import BlankSpec, RootSpec, SandboxSpec
+from lambdad_sandbox.spec import BlankSpec, GuestSpec, RootSpec, SandboxSpec
 
 
 def main() -> None:
@@ -22,14 +22,18 @@ def main() -> None:
     try:
         found = features.detect(cgroup.detect().version or "none", allow_shared_uid=True)
         root = plan.make_root(_root(), found)
-        blank = plan.make_blank(BlankSpec(("169.254.100.1", 9001), "own", 1_024, 1_024), found)
-        own = plan.make(_sandbox(arguments.tmp_mb, root=found.root))
+        guest = GuestSpec(found.root, 1_879_048_192, 990)
+        blank_spec = BlankSpec(("169.254.100.1", 9001), "own", 1_024, 1_024)
+        blank = plan.make_blank(blank_spec, guest, found)
+        own = plan.make_own(_own(arguments.tmp_mb, root=found.root))
+        last = plan.confine(guest)
     except (SandboxError, ValueError) as error:
         sys.exit(f"lambdad-sandbox: {error}")
     for title, listed in (
         ("zygote, once for each interpreter", root),
         ("environment, while it is nobody's yet", blank),
         ("environment, to become a function's", own),
+        ("environment, to be confined", last),
     ):
         print(f"{title}:")
         for number, step in enumerate(listed, 1):
@@ -42,6 +46,7 @@ def _root() -> RootSpec:
         interpreter=sys.base_prefix,
         executable="/var/lang/bin/python3",
         preload="bootstrap",
+        packages=(),
         guest="GUEST",
         machinery="MACHINERY",
         code="CODE",
@@ -51,13 +56,5 @@ def _root() -> RootSpec:
     )
 
 
-def _sandbox(tmp_mb: int, *, root: bool) -> SandboxSpec:
-    return SandboxSpec(
-        root=root,
-        uid=1_879_048_192,
-        gid=990,
-        code="TREE",
-        tmp_mb=tmp_mb,
-        disk=False,
-        layers="",
-    )
+def _own(tmp_mb: int, *, root: bool) -> SandboxSpec:
+    return SandboxSpec(root=root, code="TREE", tmp_mb=tmp_mb, disk=False, layers="")

@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import os
 import select
 import signal
 import socket
-import sys
 import time
-import traceback
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Collection, Sequence
+from functools import partial
 
-from lambdad_sandbox import enter, syscalls
+from lambdad_sandbox import client, enter, syscalls
 from lambdad_sandbox.channel import close_all, receive, send
-from lambdad_sandbox.errors import UnexpectedMessage
+from lambdad_sandbox.errors import StepFailed, UnexpectedMessage
 from lambdad_sandbox.messages import (
-    LOG_FD,
     Become,
     Emptied,
     Entered,
@@ -37,56 +33,90 @@ from lambdad_sandbox.messages import (
     SignalProcess,
     SocketOpened,
     Spawned,
+    SpawnFailed,
     StartProcess,
 )
-from lambdad_sandbox.steps import unpack
+from lambdad_sandbox.parked import Parked
+from lambdad_sandbox.rehearsal import take_orders
+from lambdad_sandbox.steps import Step, unpack
 
-_OURS = ("lambdad_sandbox", "msgpack")
+_OTHERS_CHILD_S = 0.001  # between two looks at what somebody else is about to reap
 
 
 class Init:
-    """The loop of PID 1. ``client`` is the runtime client that the zygote has loaded."""
+    """The loop of PID 1.
 
-    def __init__(self, control: socket.socket, client: str) -> None:
-        self._control, self._client = control, client
+    Args:
+        control: its end of the channel.
+        client: the runtime client that the zygote has loaded.
+        confine: the steps that take every right from it, and from a runtime process ahead of it.
+    """
+
+    def __init__(self, control: socket.socket, client: str, confine: Sequence[Step]) -> None:
+        self._control, self._client, self._confine = control, client, confine
         self._not_for_guests: tuple[int, ...] = ()
         self._names: dict[int, str] = {}  # by pid, until it is reaped
         self._starting: dict[int, int] = {}  # pids by the pipe that tells how their exec went
         self._early: list[Message] | None = []
+        self._parked: Parked | None = None
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
 
-    def run(self, listener: int | None) -> None:
+    def run(self, listener: int | None, *, parked: bool) -> None:
         """Serve until the daemon's end is closed; never returns.
 
         First it stands by, blank, until it is told whose it is to be. The first order comes with
         that, and a cold start is waiting for it: so it is obeyed before the daemon is told and
-        anything is made ready for what may come later.
+        anything is made ready for what may come later, unless there is time for that ahead.
+
+        Args:
+            listener: of the Runtime API, if it was born here.
+            parked: whether a runtime process is to stand by as well.
         """
-        shown = [os.pidfd_open(os.getpid())]
+        shown = {"init": os.pidfd_open(os.getpid())}
         if listener is not None:
-            shown.append(listener)
-        send(self._control, Spawned(), shown)
-        close_all(shown)
-        self._become_whose()
-        self._obey()
+            shown["listener"] = listener
+        if parked:
+            self._make_ready(shown)
+        send(self._control, Spawned(tuple(shown)), tuple(shown.values()))
+        close_all(tuple(shown.values()))
+        if self._become_whose():
+            self._obey()
         early, self._early = self._early, None
         for message in (Entered(), *(early or ())):
             self._say(message)
-        self._not_for_guests = wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-        self._reap()
-        self._poll.register(wake, select.POLLIN)
+        if not parked:
+            self._watch_children()
         while True:
             ready = {descriptor for descriptor, _ in self._poll.poll()}
             for told in ready & self._starting.keys():
                 self._started(told)
-            if wake in ready:
-                os.read(wake, 4096)
+            if ready & set(self._not_for_guests):
+                os.read(self._not_for_guests[0], 4096)
                 self._reap()
             if self._control.fileno() in ready:
                 self._obey()
+
+    def _make_ready(self, shown: dict[str, int]) -> None:
+        """Do ahead what can be: the runtime process, and what init itself will need."""
+        self._watch_children()
+        try:
+            let_go = partial(self._let_go, tuple(shown.values()))
+            address = _address(shown["listener"]) if "listener" in shown else None
+            self._parked = Parked(self._client, self._confine, address, let_go)
+        except StepFailed as failed:
+            send(self._control, SpawnFailed(failed.step, failed.number))
+            os._exit(1)
+        shown["runtime"] = os.pidfd_open(self._parked.pid)
+        take_orders()
+
+    def _watch_children(self) -> None:
+        """Be woken when one ends, and reap those that have."""
+        self._not_for_guests = wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        syscalls.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        self._reap()
+        self._poll.register(wake, select.POLLIN)
 
     def _say(self, message: Message) -> None:
         """Tell the daemon, but nothing before it knows that the sandbox stands."""
@@ -95,15 +125,17 @@ class Init:
         else:
             self._early.append(message)
 
-    def _become_whose(self) -> None:
-        """Take the last steps, those that depend on the function."""
+    def _become_whose(self) -> bool:
+        """Take the steps that depend on the function, then the last; whether an order follows."""
         message, descriptors = receive(self._control)
         if message is None:
             os._exit(0)
         if not isinstance(message, Become):
             raise UnexpectedMessage("Become", message)
         at_hand = dict(zip(message.descriptors, descriptors))
-        enter.run_or_report(unpack(message.steps), at_hand, self._control.fileno())
+        steps = (*unpack(message.steps), *self._confine)
+        enter.run_or_report(steps, at_hand, self._control.fileno())
+        return message.order_follows
 
     def _obey(self) -> None:
         message, descriptors = receive(self._control)
@@ -124,6 +156,10 @@ class Init:
         try:
             if wanted.command:
                 self._execute(wanted, descriptors)
+            elif self._parked is not None:
+                parked, self._parked = self._parked, None
+                self._names[parked.pid] = wanted.name
+                parked.start(wanted, descriptors)
             else:
                 self._fork(wanted, descriptors)
         except OSError as error:  # No process is to be had.
@@ -134,8 +170,11 @@ class Init:
     def _fork(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
         pid = syscalls.fork()
         if pid == 0:
-            self._become(wanted, descriptors)
-            os._exit(run_client(self._client, wanted.environ))
+            self._let_go(())
+            os.setpgid(0, 0)
+            client.wear(wanted, descriptors)
+            client.prepare(self._client)
+            os._exit(client.run(self._client, wanted.environ))
         self._born(pid, wanted.name)
 
     def _execute(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
@@ -151,7 +190,9 @@ class Init:
             raise
         if pid == 0:
             try:
-                self._become(wanted, descriptors)
+                self._let_go(())
+                os.setpgid(0, 0)
+                client.wear(wanted, descriptors)
                 for number in (signal.SIGPIPE, signal.SIGXFSZ):
                     signal.signal(number, signal.SIG_DFL)  # Python ignores these, others do not.
                 os.execve(wanted.command[0], wanted.command, wanted.environ)
@@ -182,23 +223,13 @@ class Init:
         if failure:
             del self._names[pid]  # Its end is no news.
 
-    def _become(self, wanted: StartProcess, descriptors: Sequence[int]) -> None:
-        """In the child: nothing of init's but the confinement stays."""
+    def _let_go(self, shown: Collection[int]) -> None:
+        """In a child: nothing of init's but the confinement stays."""
         if self._not_for_guests:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        close_all((*self._not_for_guests, *self._starting))
+            syscalls.signal(signal.SIGCHLD, signal.SIG_DFL)
+        close_all((*self._not_for_guests, *self._starting, *shown))
         self._control.close()
-        os.setpgid(0, 0)
-        given = dict(zip(wanted.descriptors, descriptors))
-        os.dup2(given["stdout"], 1)
-        os.dup2(given.get("stderr", 1), 2)
-        if "log" in given:
-            # A client that is executed has to inherit it; what a loaded one starts has not.
-            os.dup2(given["log"], LOG_FD, inheritable=bool(wanted.command))
-        close_all(descriptors)
-        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-        os.chdir(wanted.directory)
 
     def _signal(self, wanted: SignalProcess) -> None:
         """Signal a group, and its first process also where it has left for another group.
@@ -234,89 +265,30 @@ class Init:
         for told, starting in tuple(self._starting.items()):
             if starting == pid:
                 self._started(told)
+        if self._parked is not None and self._parked.pid == pid:
+            self._parked = None  # The next one will be forked when it is asked for.
         name = self._names.pop(pid, None)
         if name is not None:
             self._say(ProcessExited(name, status))
 
     def _kill_all(self) -> None:
-        """SIGKILL for everyone but PID 1, until nobody is left to wait for."""
+        """SIGKILL for everyone but PID 1, until nobody is left.
+
+        A clone of a template is a child of the template's keeper, who reaps it.
+        """
         while True:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.kill(-1, signal.SIGKILL)
+            except ProcessLookupError:
+                break
             try:
                 self._report(*os.waitpid(-1, 0))
             except ChildProcessError:
-                break
+                time.sleep(_OTHERS_CHILD_S)
         self._say(Emptied())
 
 
-def run_client(name: str, environ: dict[str, str]) -> int:
-    """Be the runtime process without an exec: the client is loaded, only its world changes."""
-    set_environ(environ)
-    _after_fork()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # as any Python starts
-    client = sys.modules[name]
-    # What is ours must not be what a function's import finds. To let go of the modules would
-    # write to every page that they stand on, so they are kept.
-    _kept.extend(sys.modules.pop(module) for module in own_modules())
-    sys.modules["__main__"] = client
-    sys.argv = [client.__file__ or name]
-    gc.enable()
-    return _exit_status(client)
-
-
-def set_environ(environ: dict[str, str]) -> None:
-    """``os.environ.update``, with half of its page faults."""
-    known: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way
-    for name, value in environ.items():
-        os.putenv(name, value)
-        known[os.fsencode(name)] = os.fsencode(value)
-    time.tzset()
-
-
-def _after_fork() -> None:
-    """What Python's fork handlers would do that matters to a process with one thread."""
-    if "random" in sys.modules:
-        sys.modules["random"].seed()
-    if "threading" in sys.modules:
-        sys.modules["threading"].main_thread()._set_native_id()  # noqa: SLF001  there is no public way
-
-
-_kept: list[object] = []
-
-
-@cache
-def own_modules() -> list[str]:
-    """The modules that are the platform's; asked once, ahead of time, by the zygote."""
-    return [module for module in sys.modules if module.partition(".")[0] in _OURS]
-
-
-def _exit_status(client: object) -> int:
-    """Run to the end as an interpreter would, exit handlers and all."""
-    status = 0
-    try:
-        client.main()  # type: ignore[attr-defined]
-    except SystemExit as leaving:
-        if isinstance(leaving.code, int):
-            status = leaving.code & 0xFF
-        elif leaving.code is not None:
-            print(leaving.code, file=sys.stderr)  # noqa: T201  as sys.exit does
-            status = 1
-    except BaseException:  # noqa: BLE001  the interpreter's own last resort
-        traceback.print_exc()
-        status = 1
-    _leave()
-    return status
-
-
-def _leave() -> None:
-    import atexit  # noqa: PLC0415  only a process that ends pays for these
-    import threading  # noqa: PLC0415
-
-    for last_deed in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way
-        last_deed()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            continue
+def _address(listener: int) -> tuple[str, int]:
+    with socket.socket(fileno=os.dup(listener)) as listening:
+        host, port = listening.getsockname()
+    return host, port

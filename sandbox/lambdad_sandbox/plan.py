@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lambdad_sandbox.errors import CannotIsolate
 from lambdad_sandbox.features import HostFeatures
-from lambdad_sandbox.spec import BlankSpec, RootSpec, SandboxSpec
+from lambdad_sandbox.spec import BlankSpec, GuestSpec, RootSpec, SandboxSpec
 from lambdad_sandbox.steps import (
     Attach,
     Bind,
@@ -102,14 +102,18 @@ def make_root(spec: RootSpec, features: HostFeatures) -> tuple[Step, ...]:
         ReadOnly("/dev"),
         ReadOnly("/"),
         Exec(
-            (spec.executable, "-I", "-S", "-B", MACHINERY, "serve", spec.preload),
+            (spec.executable, "-I", "-S", "-B", MACHINERY, "serve", spec.preload, *spec.packages),
             {"LC_CTYPE": "C.UTF-8", "LD_LIBRARY_PATH": LD_LIBRARY_PATH},
         ),
     )
 
 
-def make_blank(spec: BlankSpec, features: HostFeatures) -> tuple[Step, ...]:
-    """The steps from a fresh clone of a zygote to a sandbox that is nobody's yet."""
+def make_blank(spec: BlankSpec, guest: GuestSpec, features: HostFeatures) -> tuple[Step, ...]:
+    """The steps from a fresh clone of a zygote to a sandbox that is nobody's yet.
+
+    It keeps its capabilities, with which ``make_own`` attaches what is the function's. A user
+    has them in one user namespace only, and so cannot go on to another before that.
+    """
     refuse_if_missing(features)
     join = () if features.cgroup_version == "v2" else (JoinCgroups(),)
     present = set(features.proc_entries)
@@ -125,45 +129,52 @@ def make_blank(spec: BlankSpec, features: HostFeatures) -> tuple[Step, ...]:
         ),
         Hostname("localhost"),
         NewSession(),
-        Rlimits(
-            (
-                ("NOFILE", spec.open_files, spec.open_files),
-                *_processes(spec, features),
-                ("CORE", 0, 0),
-                ("MEMLOCK", 65_536, 65_536),
-                ("MSGQUEUE", 0, 0),
-                ("RTPRIO", 0, 0),
-                ("NICE", 0, 0),
-                ("SIGPENDING", 1_024, 1_024),
-                ("STACK", 8 * 1024 * 1024, -1),
-            )
-        ),
+        Rlimits(rlimits(spec, features)),
         CloseDescriptors(("control",) if spec.network == "host" else ("control", "listener")),
+        *(_be(guest) if guest.root else ()),
     )
 
 
-def make(spec: SandboxSpec) -> tuple[Step, ...]:
-    """The steps from a blank sandbox to a confined ``init`` of one function."""
+def make_own(spec: SandboxSpec) -> tuple[Step, ...]:
+    """The steps that make a blank sandbox one function's; those of ``confine`` follow."""
     size = spec.tmp_mb
     disk = Attach("tmp", "/tmp") if spec.disk else Tmpfs("/tmp", "1777", size * 1024, size * 128)
     if spec.root:
         layers: tuple[Step, ...] = (Attach("layers", "/opt"),) if spec.layers else ()
         code: tuple[Step, ...] = (Attach("code", "/var/task"), *layers)
-        # The zygote has emptied the bounding set before; a user namespace fills it again.
-        identity: tuple[Step, ...] = (Identity(spec.uid, spec.gid),)
     else:
         layers = (Bind(f"{_CODE}/{spec.layers}", "/opt"),) if spec.layers else ()
         code = (Bind(f"{_CODE}/{spec.code}", "/var/task"), *layers, Unmount(_CODE))
-        identity = (NewUserNamespace(spec.uid, spec.gid), DropBoundingSet())
+    return (disk, *code)
+
+
+def confine(guest: GuestSpec) -> tuple[Step, ...]:
+    """The steps that take every right from a process, be it ``init`` or a runtime ahead of it."""
+    return (*(() if guest.root else _be(guest)), DropCapabilities(), Seccomp())
+
+
+def _be(guest: GuestSpec) -> tuple[Step, ...]:
+    """Become the guest, whose capabilities have still to go: they survive the change of ids."""
+    uid, gid = guest.uid, guest.gid
+    # The zygote has emptied the bounding set before; a user namespace fills it again.
+    identity: tuple[Step, ...] = (
+        (Identity(uid, gid),) if guest.root else (NewUserNamespace(uid, gid), DropBoundingSet())
+    )
+    return (*identity, NewKeyring(), DieWithParent(), NoNewPrivileges())
+
+
+def rlimits(spec: BlankSpec, features: HostFeatures) -> tuple[tuple[str, int, int], ...]:
+    """The limits of every process in a sandbox, as ``steps.Rlimits`` has them."""
     return (
-        disk,
-        *code,
-        *identity,
-        DropCapabilities(),
-        NewKeyring(),
-        DieWithParent(),
-        NoNewPrivileges(),
-        Seccomp(),
+        ("NOFILE", spec.open_files, spec.open_files),
+        *_processes(spec, features),
+        ("CORE", 0, 0),
+        ("MEMLOCK", 65_536, 65_536),
+        ("MSGQUEUE", 0, 0),
+        ("RTPRIO", 0, 0),
+        ("NICE", 0, 0),
+        ("SIGPENDING", 1_024, 1_024),
+        ("STACK", 8 * 1024 * 1024, -1),
     )
 
 

@@ -16,6 +16,7 @@ class RootSpec:
         interpreter: prefix of the language installation, seen at ``/var/lang``; empty for none.
         executable: what the zygote runs, inside the root.
         preload: the module that the zygote imports from ``/var/runtime``; empty for none.
+        packages: what it imports besides, where the interpreter has it.
         guest: the files seen at ``/var/runtime``.
         machinery: the zygote's own files, gone before a guest runs.
         code: the folder of all functions' code, for a zygote that is not root's.
@@ -28,6 +29,7 @@ class RootSpec:
     interpreter: str
     executable: str
     preload: str
+    packages: tuple[str, ...]
     guest: str
     machinery: str
     code: str
@@ -55,12 +57,30 @@ class BlankSpec:
 
 
 @dataclass(frozen=True)
+class GuestSpec:
+    """Who guests are.
+
+    Attributes:
+        root: whether the host's root makes them, or a user in a user namespace.
+        uid: a user id that nothing else on the host has; for a user, that is so inside only.
+        gid: its only group.
+    """
+
+    root: bool
+    uid: int
+    gid: int
+
+    def __post_init__(self) -> None:
+        if self.uid <= 0 or self.gid <= 0:
+            raise ValueError(f"cannot run a guest as uid {self.uid}, gid {self.gid}")
+
+
+@dataclass(frozen=True)
 class SandboxSpec:
     """What makes it one function's.
 
     Attributes:
-        root: whether the host's root makes it, or a user in a user namespace.
-        uid: a user id that nothing else on the host has; for a user, that is so inside only.
+        root: as in ``GuestSpec``.
         code: where its code lies in the folder of all code; what root makes gets it as a
             descriptor instead.
         tmp_mb: the size of its ``/tmp``.
@@ -70,15 +90,11 @@ class SandboxSpec:
     """
 
     root: bool
-    uid: int
-    gid: int
     code: str
     tmp_mb: int
     disk: bool
     layers: str
 
     def __post_init__(self) -> None:
-        if self.uid <= 0 or self.gid <= 0:
-            raise ValueError(f"cannot run a guest as uid {self.uid}, gid {self.gid}")
         if self.tmp_mb <= 0:
             raise ValueError(f"cannot make a /tmp of {self.tmp_mb} MB")

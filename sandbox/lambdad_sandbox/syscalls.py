@@ -6,6 +6,7 @@ kernel's (include/uapi/linux), see the man page of each call.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # It is private, and in every CPython.
 import ctypes
 import os
 import platform
@@ -14,14 +15,21 @@ import struct
 # PyDLL keeps the interpreter's lock, which is what one wants around clone3.
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_libc.malloc.restype = ctypes.c_void_p
 # CDLL lets the other threads run meanwhile: for what waits for a disk, or makes a network.
 _libc_waiting = ctypes.CDLL(None, use_errno=True)
 _libc_waiting.syscall.restype = ctypes.c_long
 
 _NUMBERS = {
-    "x86_64": {"pivot_root": 155, "capset": 126, "keyctl": 250, "seccomp": 317},
-    "aarch64": {"pivot_root": 41, "capset": 91, "keyctl": 219, "seccomp": 277},
-}.get(platform.machine(), {})
+    "x86_64": {
+        "pivot_root": 155, "capset": 126, "keyctl": 250, "seccomp": 317, "kcmp": 312,
+        "get_robust_list": 274,
+    },
+    "aarch64": {
+        "pivot_root": 41, "capset": 91, "keyctl": 219, "seccomp": 277, "kcmp": 272,
+        "get_robust_list": 100,
+    },
+}.get(platform.machine(), {})  # fmt: skip
 # Calls since Linux 5.1 bear one number on every architecture.
 _NUMBERS.update(open_tree=428, move_mount=429, clone3=435, close_range=436, mount_setattr=442)
 _NUMBERS.update(fsopen=430, fsconfig=431, fsmount=432)
@@ -45,10 +53,12 @@ FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 CLONE_INTO_CGROUP = 0x200000000
+CLONE_VM, CLONE_FILES, CLONE_SIGHAND, CLONE_PARENT = 0x100, 0x400, 0x800, 0x8000
+CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x200000, 0x1000000
 
 # prctl(2)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
-PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 24, 28, 38
+PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 24, 28, 36, 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 # capabilities(7): NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, NO_CAP_AMBIENT_RAISE, each locked.
 SECBITS_LOCKED = 0b11101111
@@ -186,6 +196,7 @@ class SeccompProgram:
     """
 
     def __init__(self, instructions: bytes) -> None:
+        self.instructions = instructions
         self._instructions = ctypes.create_string_buffer(instructions, len(instructions))
         address = ctypes.addressof(self._instructions)
         self.header = struct.pack("HxxxxxxQ", len(instructions) // 8, address)
@@ -194,6 +205,11 @@ class SeccompProgram:
 def seccomp(program: SeccompProgram) -> None:
     """Install a filter for good, see seccomp(2)."""
     _syscall("seccomp", _SECCOMP_SET_MODE_FILTER, 0, program.header)
+
+
+def signal(number: int, handler: object) -> None:
+    """``signal.signal`` without the enums around it, which cost a clone 55 page faults."""
+    _signal.signal(number, int(handler) if isinstance(handler, int) else handler)
 
 
 def signal_default(number: int) -> None:
@@ -234,3 +250,128 @@ def clone3(flags: int, exit_signal: int, cgroup: int | None = None) -> int:
         cgroup=cgroup or 0,
     )
     return _syscall("clone3", ctypes.byref(arguments), ctypes.sizeof(arguments))
+
+
+# ptrace(2)
+PTRACE_CONT, PTRACE_DETACH, PTRACE_GETEVENTMSG = 7, 17, 0x4201
+PTRACE_GETREGSET, PTRACE_SETREGSET = 0x4204, 0x4205
+PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
+PTRACE_GETSIGMASK, PTRACE_SETSIGMASK, PTRACE_GET_RSEQ_CONFIGURATION = 0x420A, 0x420B, 0x420F
+PTRACE_O_TRACEFORK, PTRACE_O_TRACECLONE, PTRACE_O_EXITKILL = 2, 8, 1 << 20
+PTRACE_EVENTS = frozenset({1, 3})  # of fork and of clone, beside SIGTRAP in a status
+NT_PRSTATUS, NT_PRFPREG, NT_X86_XSTATE = 1, 2, 0x202
+
+WALL = 0x40000000  # wait(2): children of every kind
+KCMP_VM = 1  # kcmp(2)
+
+_libc.ptrace.restype = ctypes.c_long
+_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+_REGISTER_BYTES_MAX = 16 * 1024
+
+
+def ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
+    """One request of ptrace(2) that gives and takes plain numbers."""
+    return _check(_libc.ptrace(request, pid, address, data))
+
+
+def ptrace_event_message(pid: int) -> int:
+    """What the last event of a tracee is about: the pid of what it has forked."""
+    message = ctypes.c_ulong()
+    _check(_libc.ptrace(PTRACE_GETEVENTMSG, pid, None, ctypes.byref(message)))
+    return message.value
+
+
+def ptrace_registers(pid: int, kind: int) -> bytes:
+    """A set of registers of a stopped tracee, PTRACE_GETREGSET."""
+    room = ctypes.create_string_buffer(_REGISTER_BYTES_MAX)
+    vector = (ctypes.c_void_p * 2)(ctypes.addressof(room), _REGISTER_BYTES_MAX)
+    _check(_libc.ptrace(PTRACE_GETREGSET, pid, kind, vector))
+    return room.raw[: vector[1]]
+
+
+def ptrace_set_registers(pid: int, kind: int, registers: bytes) -> None:
+    """Give a stopped tracee these, PTRACE_SETREGSET."""
+    room = ctypes.create_string_buffer(registers, len(registers))
+    vector = (ctypes.c_void_p * 2)(ctypes.addressof(room), len(registers))
+    _check(_libc.ptrace(PTRACE_SETREGSET, pid, kind, vector))
+
+
+def ptrace_signal_mask(pid: int) -> bytes:
+    """The signals that a stopped tracee blocks, PTRACE_GETSIGMASK."""
+    room = ctypes.create_string_buffer(8)
+    _check(_libc.ptrace(PTRACE_GETSIGMASK, pid, 8, room))
+    return room.raw
+
+
+def ptrace_set_signal_mask(pid: int, mask: bytes) -> None:
+    room = ctypes.create_string_buffer(mask, 8)
+    _check(_libc.ptrace(PTRACE_SETSIGMASK, pid, 8, room))
+
+
+def ptrace_rseq(pid: int) -> tuple[int, int, int] | None:
+    """Address, size and signature of a tracee's restartable sequences; None if it has none.
+
+    See rseq in the kernel's include/uapi/linux/ptrace.h.
+    """
+    room = ctypes.create_string_buffer(24)
+    _check(_libc.ptrace(PTRACE_GET_RSEQ_CONFIGURATION, pid, 24, room))
+    address, size, signature, _, _ = struct.unpack("QIIII", room.raw)
+    return (address, size, signature) if address else None
+
+
+def robust_list(pid: int) -> tuple[int, int]:
+    """Head and size of a thread's list of robust futexes, 0 for one's own; get_robust_list(2)."""
+    head, size = ctypes.c_void_p(), ctypes.c_size_t()
+    _syscall("get_robust_list", pid, ctypes.byref(head), ctypes.byref(size))
+    return head.value or 0, size.value
+
+
+def same_memory(one: int, other: int) -> bool:
+    """Whether two processes share all of it, see kcmp(2)."""
+    return _syscall("kcmp", one, other, KCMP_VM, 0, 0) == 0
+
+
+def thread_id_address() -> int | None:
+    """Where libc remembers the id of this thread; None if that cannot be told.
+
+    It does so to lock and to signal itself. Whoever becomes another process without libc's
+    fork(3) has to be told. One place is to be expected; several cannot be told apart.
+    """
+    identity = ctypes.pythonapi.PyThread_get_thread_ident
+    identity.restype = ctypes.c_ulong
+    pointer: int = identity()  # what glibc and musl call the thread pointer
+    head = ctypes.string_at(pointer, 1024)
+    wanted = struct.pack("i", os.getpid())
+    found = [at for at in range(0, len(head), 4) if head[at : at + 4] == wanted]
+    return pointer + found[0] if len(found) == 1 else None
+
+
+def mmap_anonymous(size: int, protection: int) -> int:
+    """The address of new private memory, see mmap(2)."""
+    _libc.mmap.restype = ctypes.c_void_p
+    private_anonymous = 0x22
+    address: int | None = _libc.mmap(
+        None, ctypes.c_size_t(size), protection, private_anonymous, -1, 0
+    )
+    if address is None or address == 2**64 - 1:
+        _check(-1)
+    assert address is not None
+    return address
+
+
+def malloc(size: int) -> int:
+    """The address of memory that is nobody's yet and never given back; 0 for none."""
+    return _libc.malloc(ctypes.c_size_t(size)) or 0
+
+
+def reference_count(one: object) -> int:
+    """The count of an object as it stands in memory: the lower half of its first word.
+
+    Source: PEP 683; Include/object.h of CPython 3.12 and later, without ``Py_GIL_DISABLED``.
+    """
+    return ctypes.c_uint32.from_address(id(one)).value
+
+
+def set_reference_count(one: object, count: int) -> None:
+    """Write the same, whatever refers to it."""
+    ctypes.c_uint32.from_address(id(one)).value = count

@@ -9,7 +9,6 @@ channel, and every environment with it.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import os
 import signal
@@ -18,20 +17,14 @@ import socket
 import sys
 from typing import NoReturn
 
-from lambdad_sandbox import enter, syscalls
+from lambdad_sandbox import enter, sharing, syscalls, template
 from lambdad_sandbox.channel import close_all, receive, send
+from lambdad_sandbox.client import own_modules
 from lambdad_sandbox.errors import UnexpectedMessage
-from lambdad_sandbox.init import Init, own_modules, set_environ
-from lambdad_sandbox.messages import Become, Entered, SpawnFailed, SpawnRequest, StartProcess
-from lambdad_sandbox.steps import (
-    Attach,
-    DropBoundingSet,
-    Identity,
-    Tmpfs,
-    guest_filter,
-    pack,
-    unpack,
-)
+from lambdad_sandbox.init import Init
+from lambdad_sandbox.messages import Entered, KeepTemplate, SpawnFailed, SpawnRequest
+from lambdad_sandbox.rehearsal import rehearse
+from lambdad_sandbox.steps import DropBoundingSet, guest_filter, unpack
 
 _REHEARSALS = 20  # CPython 3.11 specialises after 8 or 16 runs, later ones sooner.
 CHANNEL = 3  # The descriptor that the daemon leaves open for us, over both execs.
@@ -42,13 +35,14 @@ _NAMESPACES = (
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """``enter``: build the root and execute oneself in it. ``serve [MODULE]``: clone."""
+    """``enter``: build the root and execute oneself in it. ``serve MODULE PACKAGE...``: clone."""
     channel = socket.socket(fileno=CHANNEL)
     if arguments[0] == "enter":
         _enter(channel)
-    _settle(arguments[1])
-    send(channel, Entered())
-    _serve(channel, arguments[1])
+    _, client, *packages = arguments
+    loaded = _settle(client, packages)
+    send(channel, Entered(loaded))
+    _serve(channel, client)
 
 
 def _enter(channel: socket.socket) -> NoReturn:
@@ -61,12 +55,18 @@ def _enter(channel: socket.socket) -> NoReturn:
     raise AssertionError("the last step of a root is Exec")
 
 
-def _settle(client: str) -> None:
-    """Load all that clones will need, then let go of the files it came from."""
+def _settle(client: str, packages: list[str]) -> tuple[str, ...]:
+    """Load all that clones will need, then let go of the files it came from.
+
+    Returns:
+        The top-level modules that came with the packages.
+    """
     guest_filter()
+    loaded: tuple[str, ...] = ()
     if client:
         _as_an_interpreter_starts()
         importlib.import_module(client)
+        loaded = _load(packages)
     else:
         syscalls.umount2("/var/lang", syscalls.MNT_DETACH)
     syscalls.umount2(_MACHINERY, syscalls.MNT_DETACH)
@@ -75,37 +75,25 @@ def _settle(client: str) -> None:
     sys.dont_write_bytecode = False
     enter.run([DropBoundingSet()], {})
     own_modules()
-    _rehearse(client)
+    sharing.gather(lambda: rehearse(client))
+    rehearse(client, _REHEARSALS)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # clones are reaped by the kernel
+    # And so are those of a template whose keeper has ended: nobody else may do it in a container.
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what PID 1 has no handler for cannot end it
-    gc.collect()
-    gc.freeze()
-    gc.disable()
+    sharing.settle()
+    return loaded
 
 
-def _rehearse(client: str) -> None:
-    """Go through what a clone will do, as far as it leaves no trace.
-
-    The interpreter writes into code that it runs for the first times, to specialise it. What is
-    written here is shared; what is left to a clone costs it a copied page each.
-    """
-    environ = {f"LAMBDAD_{number}": "rehearsal" for number in range(24)}
-    steps = pack((Tmpfs("/tmp", "1777", 1, 1), Attach("code", "/var/task"), Identity(1, 1)))
-    start = StartProcess("runtime", (), environ, "/var/task", ("stdout",))
-    orders = (Become(steps, ("code",)), start)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        for _ in range(_REHEARSALS):
-            for order in orders:
-                send(ours, order, (ours.fileno(),))
-                message, descriptors = receive(theirs)
-                close_all(descriptors)
-                assert message == order
-            unpack(steps)
-            set_environ(environ)
-            os.environ.clear()
-            if client:
-                sys.modules[client].rehearse()
+def _load(packages: list[str]) -> tuple[str, ...]:
+    """Import what the operator wants and the interpreter has; the top-level modules that brings."""
+    before = set(sys.modules)
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            print(f"lambdad: cannot load {package} ahead: {error}", file=sys.stderr)  # noqa: T201  the daemon's own
+    return tuple(sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
 
 
 def _as_an_interpreter_starts() -> None:
@@ -122,10 +110,15 @@ def _serve(channel: socket.socket, client: str) -> NoReturn:
         request, descriptors = receive(channel)
         if request is None:
             os._exit(0)
+        if isinstance(request, KeepTemplate):
+            _keep_template(request, descriptors, client)
+            close_all(descriptors)
+            continue
         if not isinstance(request, SpawnRequest):
             raise UnexpectedMessage("SpawnRequest", request)
         at_hand = dict(zip(request.descriptors, descriptors))
-        steps = unpack(request.steps)  # Here the code is warm; a clone would pay in page faults.
+        # Here the code is warm; a clone would pay in page faults.
+        steps, confine = unpack(request.steps), unpack(request.confine)
         control = at_hand["control"]
         namespaces = _NAMESPACES | (syscalls.CLONE_NEWNET if request.own_network else 0)
         try:
@@ -136,8 +129,17 @@ def _serve(channel: socket.socket, client: str) -> NoReturn:
             if pid == 0:
                 syscalls.signal_default(signal.SIGCHLD)
                 enter.run_or_report(steps, at_hand, control)
-                _be_init(at_hand, client)
+                init = Init(socket.socket(fileno=at_hand["control"]), client, confine)
+                _be(init, at_hand.get("listener"), parked=request.parked)
         close_all(descriptors)
+
+
+def _keep_template(request: KeepTemplate, descriptors: list[int], client: str) -> None:
+    """Fork its keeper; that there is none is told by the end of its channel."""
+    with contextlib.suppress(OSError):
+        if syscalls.fork() == 0:
+            os.close(CHANNEL)
+            template.keep(request, dict(zip(request.descriptors, descriptors)), client)
 
 
 def _refuse(control: int, message: SpawnFailed) -> None:
@@ -147,8 +149,8 @@ def _refuse(control: int, message: SpawnFailed) -> None:
     end.detach()
 
 
-def _be_init(at_hand: dict[str, int], client: str) -> NoReturn:
+def _be(init: Init, listener: int | None, *, parked: bool) -> NoReturn:
     try:
-        Init(socket.socket(fileno=at_hand["control"]), client).run(at_hand.get("listener"))
+        init.run(listener, parked=parked)
     finally:
         os._exit(1)

@@ -52,6 +52,12 @@ def python_modules(*names: str) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if not names or name.startswith(names)}
 
 
+def pandas() -> tuple[str, Path]:
+    """A Python version that can be restored from a snapshot, and a folder with pandas for it."""
+    folder = installed("pandas")
+    return (CLIENTS / "pandas.stamp").read_text().strip(), folder
+
+
 def with_awslambdaric(function: str) -> dict[str, bytes]:
     """A function whose bootstrap is AWS's client for Python, on the host's Python."""
     bootstrap = (FUNCTIONS / "awslambdaric/bootstrap").read_bytes()

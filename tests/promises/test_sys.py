@@ -13,6 +13,7 @@ HIGH = 1 << 32
 
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
 NEWUSER, NEWPID, NEWNET, NEWTIME = 0x10000000, 0x20000000, 0x40000000, 0x80
+PARENT = 0x8000
 NAMESPACES = (NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET)
 
 
@@ -145,6 +146,12 @@ def test_sys_2_a_process_in_a_new_namespace_cannot_be_cloned(inside, flag, more)
 
     inside(clone, more)
     refused(inside, clone, flag | more)
+
+
+@x86_64
+def test_sys_1_a_child_of_ones_parent_cannot_be_cloned(inside):
+    """The parent of a clone of a template is a process outside."""
+    refused(inside, call, "syscall", 56, PARENT | 17, 0, 0, 0, 0)
 
 
 @x86_64

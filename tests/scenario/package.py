@@ -43,4 +43,4 @@ def add(archive: zipfile.ZipFile, name: str, content: str | bytes, mode: int) ->
     entry.create_system, entry.external_attr = 3, (0o100000 | mode) << 16
     if isinstance(content, str):
         content = textwrap.dedent(content)
-    archive.writestr(entry, content)
+    archive.writestr(entry, content, archive.compression)

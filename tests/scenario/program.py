@@ -162,10 +162,10 @@ class Program:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def environments(self) -> list[psutil.Process]:
-        """The init of each environment in which something runs: spare ones have no function yet."""
+        """The init of each environment in which something runs; spare ones are not confined yet."""
         zygotes = psutil.Process(self.process.pid).children()
         inits = [init for zygote in zygotes for init in _children(zygote)]
-        return [init for init in inits if _children(init)]
+        return [init for init in inits if _is_confined(init) and _children(init)]
 
     def cgroups(self) -> list[Path]:
         """Its subtree, in each hierarchy; none where it has no cgroups."""
@@ -244,6 +244,20 @@ class Program:
             time.sleep(0.01)
 
 
+def _is_confined(init: psutil.Process) -> bool:
+    """Whether it is somebody's, and has not ended meanwhile."""
+    return fields_of(init.pid).get("Seccomp") == "2"
+
+
+def fields_of(pid: int) -> dict[str, str]:
+    """What the kernel says of a process, by name, see proc(5); nothing of one that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 def _children(process: psutil.Process) -> list[psutil.Process]:
     """None of one that has ended since it was seen."""
     try:
@@ -310,8 +324,9 @@ def wait_until_ended(descriptors: list[int]) -> None:
     """Until all of the watched processes have."""
     try:
         for descriptor in descriptors:
-            ended, _, _ = select.select([descriptor], [], [], STOP_S_MAX)
-            assert ended, "a process of the daemon outlives it"
+            end = select.poll()  # select(2) knows no descriptor above 1,023.
+            end.register(descriptor, select.POLLIN)
+            assert end.poll(STOP_S_MAX * 1_000), "a process of the daemon outlives it"
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

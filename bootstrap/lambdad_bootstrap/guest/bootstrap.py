@@ -47,8 +47,10 @@ _INIT_WARNING = (
     "LAMBDA_WARNING: Unhandled exception. The function could not be started; most likely its"
     " code or what is packed with it is at fault.\r"
 )
-
-
+_LAYERS = (
+    f"/opt/python/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages",
+    "/opt/python",
+)
 _REHEARSED_EVENT = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 39\r\n"
     b"Lambda-Runtime-Aws-Request-Id: 00000000-0000-4000-8000-000000000000\r\n"
@@ -101,6 +103,7 @@ def rehearse() -> None:
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     environ = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "_LAMBDA_TELEMETRY_LOG_FD": "-1"}
+    path = sys.path[:]
     with ours, theirs:
         theirs.sendall(_REHEARSED_EVENT + _REHEARSED_ACCEPTANCE)
         runtime = Runtime(environ, lambdad_workers.client_of(environ))
@@ -110,6 +113,14 @@ def rehearse() -> None:
     del sys.modules["rehearsal"], os.environ["_X_AMZN_TRACE_ID"]
     root.setLevel(level)
     root.handlers[:] = handlers
+    # Nothing is imported by this path: what an import does not find there, none will later.
+    extend_search_path("/var/task", [])
+    sys.path[:] = path
+
+
+def stand_by(host: str, port: int) -> None:
+    """Connect to the Runtime API, which is at that address, before there is anything to ask."""
+    lambdad_client.connect_ahead(host, port)
 
 
 def search_path(task_root: str, python_path: list[str], present: list[str]) -> list[str]:
@@ -117,10 +128,8 @@ def search_path(task_root: str, python_path: list[str], present: list[str]) -> l
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
     """
-    version = ".".join(map(str, sys.version_info[:2]))
-    layers = [f"/opt/python/lib/python{version}/site-packages", "/opt/python"]
     named = [entry for entry in python_path if entry]
-    return list(dict.fromkeys([task_root, *layers, *named, *present]))
+    return list(dict.fromkeys([task_root, *_LAYERS, *named, *present]))
 
 
 def extend_search_path(task_root: str, python_path: list[str]) -> None:
@@ -188,7 +197,7 @@ class Runtime:
         self._logs_json = lambdad_log.is_json(log_format)
         log_level = environ.get("AWS_LAMBDA_LOG_LEVEL", "")
         self._log = lambdad_log.take_log(environ)
-        self._call = lambdad_log.set_up(log_format, log_level, self._log)
+        self._handler = lambdad_log.set_up(log_format, log_level, self._log)
 
     def start(self, handler: str) -> Callable[[Any, Any], Any]:
         """Load the handler, or report why not and end the process with status 1."""
@@ -211,7 +220,7 @@ class Runtime:
         """
         try:
             lambdad_snapstart.run_before_snapshot()
-            self.client.restore_next()
+            lambdad_snapstart.lie_still(self.client.restore_next)
         except BaseException as problem:  # noqa: BLE001 - a hook that exits has failed, too
             body = self._logged(problem)
             self.client.post_init_error(body, "Runtime.BeforeSnapshotError")
@@ -226,7 +235,8 @@ class Runtime:
     def run_next(self, request_handler: Callable[[Any, Any], Any]) -> None:
         """Wait for an event, run the handler with it, and post what became of it."""
         invocation = self.client.next_invocation()
-        self._call.request_id, self._call.tenant_id = invocation.request_id, invocation.tenant_id
+        handler = self._handler
+        handler.request_id, handler.tenant_id = invocation.request_id, invocation.tenant_id
         if invocation.trace_id is None:
             os.environ.pop("_X_AMZN_TRACE_ID", None)
         else:

@@ -13,6 +13,7 @@ import sys
 # The name is enough for type checkers, and `typing` costs more to import than all of this.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from io import BufferedReader
 
 _RUNTIME = "/2018-06-01/runtime"
@@ -36,6 +37,22 @@ class RuntimeApiError(Exception):
 
 class Unanswered(RuntimeApiError):
     """The connection ended before the first byte of an answer."""
+
+
+# Connections that have been made before there was a client, by their address.
+_ahead: dict[tuple[str, int], socket.socket] = {}
+
+
+def connect_ahead(host: str, port: int) -> None:
+    """Have a connection at hand for the first client that will want one to this address."""
+    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    _connect(connection, (host, port))
+    _ahead[host, port] = connection
+
+
+def _connect(connection: socket.socket, address: tuple[str, int]) -> None:
+    connection.connect(address)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Invocation:
@@ -103,10 +120,14 @@ class RuntimeClient:
         headers = f"Lambda-Runtime-Function-Error-Type: {error_type}\r\n"
         self._post(f"{_RUNTIME}/init/error", headers, body)
 
-    def restore_next(self) -> None:
-        """Say that the snapshot can be taken, and wait until it has been restored."""
+    def restore_next(self, renew: Callable[[], None]) -> None:
+        """Say that the snapshot can be taken, and wait until it has been restored.
+
+        Where this process is copied meanwhile, the copy finds its connection ended. It then
+        calls ``renew`` and asks for itself: by the time of the answer it is one of its own.
+        """
         request = f"GET {_RUNTIME}/restore/next HTTP/1.1\r\n{self._common}\r\n"
-        self._get(request.encode(), "the restore")
+        self._get(request.encode(), "the restore", renew)
 
     def post_restore_error(self, body: bytes, error_type: str) -> None:
         headers = f"Lambda-Runtime-Function-Error-Type: {error_type}\r\n"
@@ -119,12 +140,14 @@ class RuntimeClient:
             self._socket.close()
         self._socket = self._stream = None
 
-    def _get(self, request: bytes, what: str) -> tuple[dict[str, str], bytes]:
-        """Headers and body. A connection lost before the answer is replaced once."""
+    def _get(
+        self, request: bytes, what: str, lost: Callable[[], None] = lambda: None
+    ) -> tuple[dict[str, str], bytes]:
+        """Headers and body. A connection ``lost`` before the answer is replaced once."""
         try:
             status, headers, body = self._exchange(request)
         except Unanswered:
-            self.close()
+            lost()
             status, headers, body = self._exchange(request)
         if status != 200:
             msg = f"cannot get {what}: {status} {body!r}"
@@ -149,9 +172,11 @@ class RuntimeClient:
                 connection.sendall(body)
             status_line = stream.readline(_HEAD_BYTES_MAX)
         except ConnectionError as error:
+            self.close()
             msg = f"cannot reach the Runtime API at {self._address}: {error}"
             raise Unanswered(msg) from error
         if not status_line:
+            self.close()
             msg = f"cannot reach the Runtime API at {self._address}: it closed the connection"
             raise Unanswered(msg)
         headers = _read_headers(stream)
@@ -164,10 +189,11 @@ class RuntimeClient:
         if self._socket is None or self._stream is None:
             # connect() takes a numeric address as it is; create_connection() would resolve it,
             # and load the IDNA codec for that.
-            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            ahead = _ahead.pop(self._address, None)
+            connection = ahead or socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             self.use(connection)
-            connection.connect(self._address)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if ahead is None:
+                _connect(connection, self._address)
         assert self._socket is not None
         assert self._stream is not None
         return self._socket, self._stream

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     SysExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 _SECOND = "%Y-%m-%dT%H:%M:%SZ"
+_TEXT_TIME = "%Y-%m-%dT%H:%M:%S"
 _TEXT_FORM = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
 # Indentation that is kept where logs are shown.
 _INDENT = "\u00a0"
@@ -83,20 +84,6 @@ class Unbuffered:
         self.stream.flush()
 
 
-class CallFilter(logging.Filter):
-    """Marks each record with the call in whose time it was written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.request_id = ""
-        self.tenant_id: str | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.aws_request_id = self.request_id
-        record.tenant_id = self.tenant_id
-        return True
-
-
 class StandardOutput:
     """The log where the platform takes no frames: whatever standard output is at that moment."""
 
@@ -137,21 +124,30 @@ class LogDescriptor:
 
 
 class LogHandler(logging.Handler):
-    """Writes records to the log.
+    """Writes records to the log, each marked with the call in whose time it was written.
 
     As under AWS's client, a record that cannot be rendered raises where it was logged, and
     without a level or JSON asked for, frames do not say the level of text.
     """
 
-    def __init__(self, log: Log, *, says_level: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._log, self._says_level = log, says_level
+        self.log: Log = StandardOutput()
+        self.says_level = False
+        self.request_id = ""
+        self.tenant_id: str | None = None
+
+    def filter(self, record: logging.LogRecord) -> Any:
+        """Mark the record, before filters of the function see it; from 3.12 on they may swap it."""
+        record.aws_request_id = self.request_id
+        record.tenant_id = self.tenant_id
+        return super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
         as_json = isinstance(self.formatter, JsonFormatter)
-        kind = frame_type(record.levelno, as_json=as_json) if self._says_level else _TEXT_FRAME
-        self._log.write(text, kind)
+        kind = frame_type(record.levelno, as_json=as_json) if self.says_level else _TEXT_FRAME
+        self.log.write(text, kind)
 
 
 class JsonFormatter(logging.Formatter):
@@ -214,7 +210,12 @@ def is_json(log_format: str) -> bool:
     return log_format.upper() == "JSON"
 
 
-def set_up(log_format: str, log_level: str, log: Log) -> CallFilter:
+# Made ahead: each page that a process forked later writes to costs it a copy.
+_TEXT_FORMATTER, _JSON_FORMATTER = logging.Formatter(_TEXT_FORM, _TEXT_TIME), JsonFormatter()
+_HANDLER = LogHandler()
+
+
+def set_up(log_format: str, log_level: str, log: Log) -> LogHandler:
     """Give the root logger its handler.
 
     Args:
@@ -223,20 +224,18 @@ def set_up(log_format: str, log_level: str, log: Log) -> CallFilter:
         log: where records go.
 
     Returns:
-        the filter that is to be told of each call.
+        the handler, that is to be told of each call.
     """
-    logging.Formatter.converter = time.gmtime
-    handler = LogHandler(log, says_level=is_json(log_format) or bool(log_level))
-    text = logging.Formatter(_TEXT_FORM, "%Y-%m-%dT%H:%M:%S")
-    handler.setFormatter(JsonFormatter() if is_json(log_format) else text)
-    call = CallFilter()
-    handler.addFilter(call)
+    if logging.Formatter.converter is not time.gmtime:
+        logging.Formatter.converter = time.gmtime
+    _HANDLER.log, _HANDLER.says_level = log, is_json(log_format) or bool(log_level)
+    _HANDLER.setFormatter(_JSON_FORMATTER if is_json(log_format) else _TEXT_FORMATTER)
     root = logging.getLogger()
     level = "DEBUG" if log_level == "TRACE" else log_level.upper()
     if isinstance(logging.getLevelName(level), int):
         root.setLevel(level)
-    root.addHandler(handler)
-    return call
+    root.addHandler(_HANDLER)
+    return _HANDLER
 
 
 def error_fields(error: dict[str, Any]) -> dict[str, Any]:

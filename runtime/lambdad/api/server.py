@@ -19,6 +19,7 @@ import structlog
 from aiohttp import web
 
 from lambdad.api import origin, sigv4
+from lambdad.api.admin import CENSUS_PATH, Admin
 from lambdad.api.call import Call
 from lambdad.api.code_links import CodeLinks
 from lambdad.api.logs.door import SERVICE as LOGS
@@ -48,7 +49,7 @@ TERMS = Terms(
 
 
 class ApiServer:
-    """Serves the Lambda API, and the API of the logs.
+    """Serves the Lambda API, the API of the logs, and what operators ask.
 
     Args:
         operations: by the name in the model; all others are refused by name.
@@ -58,6 +59,7 @@ class ApiServer:
         region: that signatures must be for.
         keys: who may call; None if nobody has to sign.
         logs: who answers what has a target instead of a path; None if nobody does.
+        admin: who answers operators; None if nobody does.
         terms: what clients are granted.
     """
 
@@ -71,11 +73,12 @@ class ApiServer:
         region: str,
         keys: sigv4.Keys | None = None,
         logs: LogsApi | None = None,
+        admin: Admin | None = None,
         terms: Terms = TERMS,
     ) -> None:
         self._operations, self._blobs, self._clock = operations, blobs, clock
         self._host, self._region, self._keys, self._terms = host, region, keys, terms
-        self._logs, self._links = logs, CodeLinks()
+        self._logs, self._admin, self._links = logs, admin, CodeLinks()
         self._model = model.load()
         self._router = Router(self._model)
 
@@ -114,6 +117,9 @@ class ApiServer:
         asked = request.headers.get("X-Amz-Target")
         if self._logs is not None and asked is not None and path == "/":
             return await self._answer_logs(self._logs, request, asked, raw_query)
+        if self._admin is not None and (request.method, path) == ("GET", CENSUS_PATH):
+            await self._body(request, path, raw_query, "GetCensus")
+            return self._admin.census()
         query = parse_qsl(raw_query, keep_blank_values=True) if raw_query else []
         try:
             operation, labels = self._router.match(request.method, path, query)

@@ -9,6 +9,7 @@ from lambdad.cli.doctor import doctor
 from lambdad.cli.invoke import invoke
 from lambdad.cli.logs import logs
 from lambdad.cli.serve import serve
+from lambdad.cli.top import top
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,4 +24,5 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(invoke)
 main.add_command(logs)
+main.add_command(top)
 main.add_command(doctor)

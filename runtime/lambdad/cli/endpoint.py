@@ -5,14 +5,42 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import click
+
 from lambdad.api import credentials, sigv4
+from lambdad.api.admin import CENSUS_PATH
 from lambdad.model.clock import Clock
 
 _ANSWER_S_MAX = 60
+
+
+def endpoint_options(service: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a click command the options that say where the daemon is, and who asks it.
+
+    Args:
+        service: in AWS's variable for the URL: ``LAMBDA`` in ``AWS_ENDPOINT_URL_LAMBDA``.
+    """
+    wanted = (
+        click.option(
+            "--endpoint-url", default="http://127.0.0.1:3001", show_default=True,
+            envvar=[f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL"], help="Where the daemon is.",
+        ),
+        click.option(
+            "--credentials", type=click.Path(path_type=Path), envvar="LAMBDAD_CREDENTIALS",
+            help="Sign with the first key of this AWS credentials file.",
+        ),
+        click.option(
+            "--region", default="us-east-1", show_default=True, envvar="LAMBDAD_REGION",
+            help="Region to sign for.",
+        ),
+    )  # fmt: skip
+    return lambda command: reduce(lambda made, option: option(made), reversed(wanted), command)
 
 
 class Refused(Exception):
@@ -24,20 +52,29 @@ class Refused(Exception):
 
 
 class Endpoint:
-    """The API at a URL.
+    """The API at a URL, which is its ``url``.
 
     Args:
         url: such as ``http://127.0.0.1:3001``.
         region: that is signed for.
         keys: a credentials file, of which the first key signs; None to sign nothing.
         clock: tells the time of signatures.
+        answer_s_max: how long an answer may take.
 
     Raises:
         Refused: this is no URL, or these are no keys.
     """
 
-    def __init__(self, url: str, region: str, keys: Path | None, clock: Clock) -> None:
-        self._url, self._region, self.clock = url, region, clock
+    def __init__(
+        self,
+        url: str,
+        region: str,
+        keys: Path | None,
+        clock: Clock,
+        answer_s_max: float = _ANSWER_S_MAX,
+    ) -> None:
+        self.url, self._region, self.clock = url, region, clock
+        self._answer_s_max = answer_s_max
         try:
             parts = urlsplit(url)
             self._https, self._host = parts.scheme == "https", parts.netloc
@@ -56,6 +93,14 @@ class Endpoint:
         """
         path = f"/2015-03-31/functions/{quote(name, safe='')}/configuration"
         return self._ask("GET", path, "lambda", {}, b"")
+
+    def census(self) -> dict[str, Any]:
+        """What the daemon has and does at this moment, see ``lambdad.api.admin``.
+
+        Raises:
+            Refused: there is no answer.
+        """
+        return self._ask("GET", CENSUS_PATH, "lambda", {}, b"")
 
     def logs(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         """What an operation of CloudWatch Logs answers.
@@ -76,13 +121,13 @@ class Endpoint:
         if self._key is not None:
             headers = self._signed(method, path, service, headers, body)
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
-        connection = kind(self._host, timeout=_ANSWER_S_MAX)
+        connection = kind(self._host, timeout=self._answer_s_max)
         try:
             connection.request(method, path, body or None, headers)
             answer = connection.getresponse()
             status, said = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Refused(f"cannot reach {self._url}: {error}") from error
+            raise Refused(f"cannot reach {self.url}: {error}") from error
         finally:
             connection.close()
         return self._read(status, answer.headers.get("x-amzn-ErrorType", ""), said)
@@ -92,7 +137,7 @@ class Endpoint:
             document: dict[str, Any] = json.loads(said)
             message = document.get("message") or document.get("Message") or code
         except (ValueError, AttributeError):
-            raise Refused(f"cannot read the answer of {self._url}: is it lambdad?") from None
+            raise Refused(f"cannot read the answer of {self.url}: is it lambdad?") from None
         if status != http.client.OK:
             raise Refused(f"{code}: {message}", code)
         return document

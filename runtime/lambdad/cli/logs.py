@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lambdad.cli.endpoint import Endpoint, Refused
+from lambdad.cli.endpoint import Endpoint, Refused, endpoint_options
 from lambdad.model.clock import SystemClock
 
 _SINCE = re.compile(r"(\d{1,9})([smhdw])")
@@ -45,18 +45,7 @@ def _milliseconds(_: click.Context, __: click.Parameter, since: str) -> int:
 )  # fmt: skip
 @click.option("--filter", "pattern", default="", help="A filter pattern of CloudWatch Logs.")
 @click.option("--stream", multiple=True, help="Only this log stream; repeatable.")
-@click.option(
-    "--endpoint-url", default="http://127.0.0.1:3001", show_default=True,
-    envvar=["AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "AWS_ENDPOINT_URL"], help="Where the daemon is.",
-)  # fmt: skip
-@click.option(
-    "--credentials", type=click.Path(path_type=Path), envvar="LAMBDAD_CREDENTIALS",
-    help="Sign with the first key of this AWS credentials file.",
-)  # fmt: skip
-@click.option(
-    "--region", default="us-east-1", show_default=True, envvar="LAMBDAD_REGION",
-    help="Region to sign for.",
-)  # fmt: skip
+@endpoint_options("CLOUDWATCH_LOGS")
 def logs(  # noqa: PLR0917  one parameter an option
     function: str, follow: bool, since: int, pattern: str, stream: tuple[str, ...],  # noqa: FBT001  click's
     endpoint_url: str, credentials: Path | None, region: str,

@@ -38,6 +38,9 @@ RETIRED = frozenset(
 )
 _OS_ONLY = frozenset({"provided.al2", "provided.al2023"})
 _OFFERED_PYTHONS = frozenset(f"python3.{minor}" for minor in range(9, 15))
+# https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html; what is executed may speak its
+# protocol here, too.
+_SNAP_START = _OS_ONLY | {f"python3.{minor}" for minor in range(12, 15)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,11 @@ def check(runtime: str) -> None:
             f"value set: [{', '.join(CURRENT)}] or be a valid ARN"
         )
     interpreter(runtime)
+
+
+def has_snap_start(runtime: str) -> bool:
+    """Whether versions of such functions may be restored from snapshots."""
+    return runtime in _SNAP_START
 
 
 def interpreter(runtime: str) -> Interpreter | None:

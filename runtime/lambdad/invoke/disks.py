@@ -31,6 +31,8 @@ class Maker(Protocol):
 
     def make(self, tmp_mb: int) -> Disk: ...
 
+    def copy(self, disk: Disk, *, from_uid: int, to_uid: int) -> Disk: ...
+
 
 class Disks:
     """Keeps up to ``ready`` of each size that is in use, of the few sizes used last.
@@ -67,6 +69,17 @@ class Disks:
             SandboxError: the host has none to give.
         """
         return await self._blocking(partial(self._maker.make, tmp_mb))
+
+    async def copy(self, disk: Disk, *, from_uid: int, to_uid: int) -> Disk:
+        """One that holds what ``disk`` does, for another user; as for ``make``.
+
+        Nothing may write to ``disk`` meanwhile, and nobody may discard it.
+
+        Raises:
+            SandboxError: as for ``make``.
+        """
+        copy = partial(self._maker.copy, disk, from_uid=from_uid, to_uid=to_uid)
+        return await self._blocking(copy)
 
     async def discard(self, disk: Disk) -> None:
         """Drop a disk and what is on it; call it when its processes are told to die.

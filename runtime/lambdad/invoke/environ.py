@@ -32,6 +32,11 @@ _OS_ONLY_DEFAULTS = {
     }
 }
 _PYTHON_DEFAULTS = {"PYTHONPATH": "/var/runtime", "LC_CTYPE": "C.UTF-8", "PWD": "/var/task"}
+# Threads are not in a snapshot, and with threads alive none can be taken. These libraries start
+# theirs when they are imported, as many as there are processors, unless they are told not to.
+_SNAPSHOT_DEFAULTS = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
 
 RESERVED = frozenset(
     [
@@ -183,6 +188,8 @@ def of_runtime(function: Function, place: Place) -> dict[str, str]:
             "AWS_LAMBDA_LOG_STREAM_NAME": place.log_stream,
         }
     own = _PYTHON_DEFAULTS if managed else _OS_ONLY_DEFAULTS.get(function.runtime, {})
+    if managed and place.init_type == "snap-start":
+        own = own | _SNAPSHOT_DEFAULTS
     return {**_DEFAULTS, **own, **(function.environment or {}), **reserved}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from itertools import takewhile
 
@@ -18,18 +18,19 @@ from lambdad.invoke import environ, event_parts, platform_events, shutdown
 from lambdad.invoke.ending import ask_to_end
 from lambdad.invoke.event_parts import InitType, Outcome, Phase
 from lambdad.invoke.extensions import Extension, Extensions
+from lambdad.invoke.figures import Figures
 from lambdad.invoke.guests import RUNTIME, Guests, extension_of, process_of
 from lambdad.invoke.holder import Holder
 from lambdad.invoke.host import Host
 from lambdad.invoke.init_credit import InitCredit
-from lambdad.invoke.invocation import Delivery, Invocation, Run
+from lambdad.invoke.invocation import Invocation, Run
 from lambdad.invoke.journal import Journal
 from lambdad.invoke.lifecycle import Event, State, next_state
 from lambdad.invoke.platform_words import exit_text, not_started_text
-from lambdad.invoke.runtime_state import Call, RuntimeState
+from lambdad.invoke.runtime_side import RuntimeSide
+from lambdad.invoke.runtime_state import RuntimeState
 from lambdad.invoke.sandbox import Sandbox
 from lambdad.invoke.shutdown import ShutdownReason
-from lambdad.invoke.stream import Stream
 from lambdad.invoke.subscription import Api, Subscription
 from lambdad.invoke.telemetry import Telemetry
 from lambdad.model import ids, limits
@@ -47,7 +48,7 @@ _SUBSCRIBED = {
 }
 
 
-class Environment(ABC):
+class Environment(Figures, RuntimeSide):
     """Kept, leased, reset and retired by its pool.
 
     Args:
@@ -58,19 +59,22 @@ class Environment(ABC):
 
     Attributes:
         extensions: None where the function has switched them off.
+        provisioned: whether it is one of those that were asked for ahead.
     """
 
     def __init__(self, function: Function, host: Host, holder: Holder, init_type: InitType) -> None:
+        super().__init__(host.clock)
         self.id, self.function, self.account = "", function, host.account
         self.version = function.version
         self.init_type = init_type
+        self.provisioned = init_type is InitType.PROVISIONED_CONCURRENCY
         self.state, self.runtime_state = State.STARTING, RuntimeState.STARTED
         self.idle_since, self.finishing = 0.0, False
         self.log_stream = ids.log_stream(
             host.clock.now(), function.version, function.name if function.log_group else ""
         )
         self._host, self._holder = host, holder
-        self._loop, self._clock = asyncio.get_running_loop(), host.clock
+        self._loop = asyncio.get_running_loop()
         self._credentials = environ.Credentials.make()
         self._telemetry = Telemetry(host.clock)
         self._journal = Journal(function, self.log_stream, host.logs, host.clock, self._telemetry)
@@ -87,9 +91,9 @@ class Environment(ABC):
         self._init_s: float | None = None
         self._init_error: FunctionError | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._sandbox: Sandbox | None = None
         self._credit: InitCredit | None = None
         self._close_door: Callable[[], Awaitable[None]] | None = None
+        self._requested: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     # --- start ----------------------------------------------------------------
@@ -104,26 +108,35 @@ class Environment(ABC):
         """
         self._init_since = self._clock.monotonic()
         self._set_timer(SANDBOX_S_MAX, self.retire, "no sandbox came in time")
+        # By itself: a sandbox that never comes is not waited for longer than that.
+        self._requested = asyncio.ensure_future(self._obtain_sandbox())
+        await asyncio.shield(self._started)  # Whoever waits may be cancelled, a start may not.
+        self._stood()
+
+    async def _obtain_sandbox(self) -> None:
         try:
             await self._request_sandbox()
         except (OSError, SandboxError, PlatformFault) as error:
             self.retire(str(error))
-        await asyncio.shield(self._started)  # Whoever waits may be cancelled, a start may not.
 
     async def _request_sandbox(self) -> None:
         """Ask for the sandbox and, in the same breath, for what runs in it."""
-        if environ.is_managed(self.function):
-            self._guests.open_log()
-        sandbox = await self._host.sandbox_for(self.function, self)
-        if self.state is not State.STARTING:  # Retired while the zygote was awaited.
+        if await self._stand_in(await self._host.sandbox_for(self.function, self)):
+            if environ.is_managed(self.function):
+                self._guests.open_log()
+            snap_start = self.init_type is InitType.SNAP_START
+            self._begin_init(Phase.SNAP_START if snap_start else Phase.INIT)
+
+    async def _stand_in(self, sandbox: Sandbox) -> bool:
+        """This is its sandbox; false if it was retired while that was awaited."""
+        if self.state is not State.STARTING:
             await self._host.remove_sandbox(sandbox)
-            return
-        self._sandbox = sandbox
+            return False
+        self._has(sandbox)
         self._guests.enter(sandbox)
         self.id = sandbox.name
         self._credit = InitCredit(sandbox.cgroup, limits.cpus(self.function.memory_mb))
-        snap_start = self.init_type is InitType.SNAP_START
-        self._begin_init(Phase.SNAP_START if snap_start else Phase.INIT)
+        return True
 
     # --- the init phase: extensions start, register, then the runtime (4.2) ---------------
 
@@ -203,7 +216,6 @@ class Environment(ABC):
         """Init is over, in whichever phase it ran and however it ended."""
         assert self._phase is not None
         assert self._credit is not None
-        self._credit.settle()
         if not self._runtime_ready:
             self._emit_runtime_done(outcome)
         for extension in self.extensions.all if self.extensions is not None else ():
@@ -213,6 +225,7 @@ class Environment(ABC):
                 )
             )
         took_s = self._clock.monotonic() - self._init_since
+        self._credit.init_took(took_s)
         self._journal.emit(platform_events.InitReport(self.init_type, self._phase, outcome, took_s))
         self._telemetry.close_subscription()
         self._init_s = took_s if self.state is State.INIT else None
@@ -342,58 +355,6 @@ class Environment(ABC):
             await ask_to_end(*everybody, clock=self._clock, budget=self._budget(), reason=reason)
 
     # --- what the runtime says, through the Runtime API ---------------------------
-
-    @abstractmethod
-    def next_event(self) -> asyncio.Future[Delivery]:
-        """``GET /runtime/invocation/next``.
-
-        Raises:
-            Refused: not in this state.
-        """
-
-    @abstractmethod
-    def begin_answer(self, request_id: str, call: Call) -> Run:
-        """A response or error begins to arrive: check it before its body is read.
-
-        Raises:
-            Refused: not an event that is out, or not in this state.
-        """
-
-    @abstractmethod
-    def answer(self, run: Run, payload: bytes) -> None:
-        """The body of a response has been read."""
-
-    @abstractmethod
-    def answer_error(self, run: Run, error: FunctionError) -> None:
-        """The body of an error has been read, or the response is not acceptable."""
-
-    @abstractmethod
-    def open_stream(self, run: Run, content_type: str) -> Stream:
-        """The body of a response that streams begins."""
-
-    @abstractmethod
-    def end_stream(self, run: Run, error_type: str = "", error_body: bytes = b"") -> None:
-        """It is complete, or will never be."""
-
-    def begin_init_error(self) -> None:
-        """``POST /runtime/init/error`` begins to arrive: check it before its body is read.
-
-        Raises:
-            Refused: init is over.
-        """
-        self.runtime_state = self._after(Call.INIT_ERROR)
-
-    @abstractmethod
-    def init_error(self, error: FunctionError) -> None:
-        """The body of an init error has been read."""
-
-    @abstractmethod
-    def _after(self, call: Call) -> RuntimeState:
-        """The state of the runtime after this call.
-
-        Raises:
-            Refused: it may not say that now.
-        """
 
     @property
     def snap_start(self) -> bool:

@@ -44,8 +44,6 @@ class Guests:
         self._frames: FrameOutput | None = None
         self._running: set[str] = set()
         self._waiting: list[tuple[Collection[str], asyncio.Future[None]]] = []
-        # What the runtime writes to is made while its sandbox is.
-        self._output_of(RUNTIME)
 
     def open_log(self) -> None:
         """Make the descriptor on which the runtime may write framed log events."""
@@ -54,18 +52,23 @@ class Guests:
     def enter(self, sandbox: Sandbox) -> None:
         """This is where they are from now on."""
         self._sandbox = sandbox
+        # What the runtime writes to is made while the sandbox becomes what it is to be.
+        self._output_of(RUNTIME)
 
     def start(
         self, name: str, command: tuple[str, ...], environ: dict[str, str], directory: str
     ) -> None:
         """Start one; its end, or that it cannot be started, is told to the sandbox's owner."""
-        sent = {"stdout": self._output_of(name).write_end}
-        if name == RUNTIME and self._frames is not None:
-            sent["log"] = self._frames.write_end
+        sent = self._outputs_for(name)
         self._running.add(name)
         wanted = StartProcess(name, command, environ, directory, tuple(sent))
         assert self._sandbox is not None
         self._sandbox.start_process(wanted, tuple(sent.values()))
+
+    def adopt(self, name: str) -> dict[str, int]:
+        """One runs that is started elsewhere; the descriptors that it is to write to, by name."""
+        self._running.add(name)
+        return self._outputs_for(name)
 
     def signal(self, name: str, number: int) -> None:
         """Send a signal to it and what it has started; to who has ended, nothing."""
@@ -124,6 +127,12 @@ class Guests:
             deed(output)
         if self._frames is not None:
             deed(self._frames)
+
+    def _outputs_for(self, name: str) -> dict[str, int]:
+        sent = {"stdout": self._output_of(name).write_end}
+        if name == RUNTIME and self._frames is not None:
+            sent["log"] = self._frames.write_end
+        return sent
 
     def _output_of(self, name: str) -> Output:
         output = self._outputs.get(name)

@@ -14,22 +14,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from lambdad.code.runtimes import Interpreter, interpreter, runtime_version_arn
+from lambdad.code.runtimes import interpreter, runtime_version_arn
 from lambdad.invoke import journal, platform_words
+from lambdad.invoke.preloading import Preloading
 from lambdad.invoke.sandbox import Disk, Network, Owner, Sandbox
-from lambdad.invoke.spares import Spare, Spares
+from lambdad.invoke.spares import Kind, Spare, Spares
 from lambdad.invoke.subscription import Destination, Subscription
 from lambdad.invoke.telemetry import Courier
+from lambdad.invoke.templates import Template, TemplateKeeper, Templates
 from lambdad.invoke.zygotes import Zygotes
 from lambdad.model import ids, limits
 from lambdad.model.clock import Clock
 from lambdad.model.errors import PlatformFault
 from lambdad.model.function import Function
-from lambdad_sandbox import plan
+from lambdad_sandbox import channel, plan, remote
 from lambdad_sandbox.cgroup import Keeper, Limits
 from lambdad_sandbox.errors import SandboxError
 from lambdad_sandbox.features import HostFeatures
-from lambdad_sandbox.spec import BlankSpec, SandboxSpec
+from lambdad_sandbox.messages import KeepTemplate
+from lambdad_sandbox.spec import BlankSpec, GuestSpec, SandboxSpec
 
 _log = structlog.get_logger()
 
@@ -102,6 +105,8 @@ class Disks(Protocol):
 
     async def make(self, tmp_mb: int) -> Disk: ...
 
+    async def copy(self, disk: Any, *, from_uid: int, to_uid: int) -> Disk: ...
+
     async def discard(self, disk: Any) -> None: ...
 
 
@@ -118,6 +123,7 @@ class Parts:
 
     keeper: Keeper
     zygotes: Zygotes
+    preloading: Preloading
     features: HostFeatures
     door: GuestDoor
     logs: Logs
@@ -160,6 +166,7 @@ class Host:
             processes=limits.processes_max,
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self.templates: Templates  # They are made with this host, so they come later.
         self.spares = Spares(spares, self.blank_sandbox, self.remove_sandbox, self.background)
 
     async def make_ready(self, function: Function) -> None:
@@ -172,26 +179,49 @@ class Host:
         # To find an interpreter may take asking some; the answer is remembered.
         used = await asyncio.to_thread(interpreter, function.runtime)
         await self._parts.zygotes.of(used)
+        if used is not None:
+            await self._parts.preloading.consider(
+                function, used, self.code_of(function), self.layers_of(function)
+            )
         if self._parts.disks is not None:
             await self._parts.disks.prepare(function.tmp_mb)
-        self.spares.refill(used)
+        self.spares.refill(self._kind_of(function))
 
-    async def sandbox_for(self, function: Function, owner: Owner) -> Sandbox:
+    async def sandbox_for(
+        self,
+        function: Function,
+        owner: Owner,
+        *,
+        bare: bool = False,
+        template: Template | None = None,
+    ) -> Sandbox:
         """A sandbox that is about to be the function's: a spare, or one made now.
+
+        Args:
+            function: whose it is to be.
+            owner: who is told what happens in it.
+            bare: no process will be started in it in the same breath.
+            template: whose clone is to run in it, so that it is bare, too.
 
         Raises:
             PlatformFault, OSError, SandboxError: none can be had.
         """
-        used = interpreter(function.runtime)
-        sandbox = self.spares.take(used) or await self.blank_sandbox(used, owner)
+        kind = self._kind_of(function)
+        spare = self.spares.take(kind)
+        # What stands by in a spare one would only be waited for in one made now.
+        made_now = Kind(kind.interpreter, packages=kind.packages)
+        sandbox = spare or await self.blank_sandbox(made_now, owner)
         sandbox.owner = owner
         try:
+            if template is not None and template.disk is not None:
+                sandbox.disk = await self._copied(template, sandbox.uid)
             await self.dedicate(
                 sandbox,
                 self.code_of(function),
                 function.memory_mb,
                 function.tmp_mb,
                 self.layers_of(function),
+                order_follows=not bare and template is None,
             )
         except (OSError, SandboxError):
             sandbox.owner = Spare()  # The caller hears what went wrong, not that it ended.
@@ -206,32 +236,115 @@ class Host:
         memory_mb: int,
         tmp_mb: int,
         layers: Path | None = None,
+        *,
+        order_follows: bool = True,
     ) -> None:
         """Make a blank sandbox that of the function whose code this is, and whose layers."""
         parts = self._parts
-        if parts.disks is not None:
+        if parts.disks is not None and sandbox.disk is None:
             sandbox.disk = parts.disks.take(tmp_mb) or await parts.disks.make(tmp_mb)
         spec = SandboxSpec(
             root=parts.features.root,
-            uid=sandbox.uid,
-            gid=limits.environment_gid,
             code=str(code.relative_to(parts.code_root)),
             tmp_mb=tmp_mb,
             disk=sandbox.disk is not None,
             layers="" if layers is None else str(layers.relative_to(parts.code_root)),
         )
-        sandbox.cgroup.grow(_memory_bytes(memory_mb), limits.cpus(memory_mb))
         trees = {"code": code} if layers is None else {"code": code, "layers": layers}
-        sandbox.become(plan.make(spec), trees if spec.root else {})
+        own = trees if spec.root else {}
+        sandbox.become(plan.make_own(spec), own, order_follows=order_follows)
+        # While it takes its steps; what is started in it comes after both.
+        sandbox.cgroup.grow(_memory_bytes(memory_mb), limits.cpus(memory_mb))
 
-    async def blank_sandbox(self, used: Interpreter | None, owner: Owner) -> Sandbox:
+    def _kind_of(self, function: Function) -> Kind:
+        """The kind of spare for it.
+
+        A runtime stands by where root confines it, and where it is neither executed nor a clone
+        nor about to become several.
+        """
+        used = interpreter(function.runtime)
+        forked = used is not None and not self.command_of(function) and not function.restores
+        alone = function.max_concurrency is None
+        packages = self._parts.preloading.packages_for(function) if forked else ()
+        return Kind(used, forked and alone and self._parts.features.root, packages)
+
+    async def _copied(self, template: Template, uid: int) -> Disk:
+        """A disk on which is what a template's init has written, for one more user."""
+        assert self._parts.disks is not None
+        return await self._parts.disks.copy(template.disk, from_uid=template.uid, to_uid=uid)
+
+    async def template_of(self, function: Function) -> Template | None:
+        """What the environments of a version with SnapStart are clones of; None for no clones.
+
+        Raises:
+            FunctionError: its init failed.
+            PlatformFault: no environment could be had for that.
+        """
+        found = self.templates.ready(function) or await self.templates.of(function)
+        return None if isinstance(found, str) else found
+
+    async def snapshot(self, function: Function) -> str | None:
+        """Have a version with SnapStart ready to be restored; why no clones are made, if so.
+
+        Raises:
+            FunctionError, PlatformFault: as ``template_of``.
+        """
+        found = await self.templates.of(function) if function.restores else None
+        if not isinstance(found, str):
+            return None
+        return f"The snapshot cannot be cloned: {found}. Each environment runs init itself."
+
+    def forget_snapshot(self, function: Function) -> None:
+        """The version is no more."""
+        self.templates.forget(function)
+
+    def stop(self) -> None:
+        """Let go of what stands ready, and make nothing ahead any more."""
+        self.spares.stop()
+        self.templates.stop()
+
+    def keep_template(self, function: Function) -> TemplateKeeper:
+        """The keeper of a template of this function.
+
+        Raises:
+            PlatformFault: the zygote cannot be reached.
+        """
+        parts = self._parts
+        zygote = parts.zygotes.ready(interpreter(function.runtime))
+        if zygote is None:
+            raise PlatformFault("cannot make a template: the zygote has ended")
+        ours, theirs = channel.pair()
+        rlimits = plan.rlimits(self._blank, parts.features)
+        try:
+            zygote.request(KeepTemplate(rlimits, ("control",)), [theirs.fileno()])
+        except PlatformFault:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return TemplateKeeper(ours, root=parts.features.root)
+
+    def no_template(self, function: Function) -> str:
+        """Why a version's environments cannot be clones; empty if they can, as far as is known."""
+        if not remote.supported():
+            return "clones of a process are made on x86-64 only"
+        if self.command_of(function):
+            return "its runtime is executed, and only the client that lambdad loads can be cloned"
+        if self._parts.host_network:
+            return "environments share the network of the host, so each has an address of its own"
+        if self.extensions_of(function):
+            return "it has extensions, and only one process can be cloned"
+        return ""
+
+    async def blank_sandbox(self, kind: Kind, owner: Owner) -> Sandbox:
         """A sandbox that is nobody's yet.
 
         Raises:
             PlatformFault, OSError, SandboxError: none can be had.
         """
         parts = self._parts
-        zygote = parts.zygotes.ready(used) or await parts.zygotes.of(used)
+        wanted_of = kind.interpreter, kind.packages
+        zygote = parts.zygotes.ready(*wanted_of) or await parts.zygotes.of(*wanted_of)
         uid, name = self._uids.take(), ids.request_id()
         try:
             cgroup = parts.keeper.create(name, _BLANK_LIMITS)
@@ -244,8 +357,11 @@ class Host:
                 sandbox.network = await parts.networks.take()
             if parts.host_network:
                 sandbox.listen_here()
-            wanted = plan.make_blank(self._blank, parts.features)
-            sandbox.request(zygote, wanted, own_network=self._blank.network == "own")
+            guest = GuestSpec(parts.features.root, uid, limits.environment_gid)
+            wanted = plan.make_blank(self._blank, guest, parts.features)
+            last = plan.confine(guest)
+            own_network = self._blank.network == "own"
+            sandbox.request(zygote, wanted, last, own_network=own_network, parked=kind.parked)
         except (OSError, SandboxError, PlatformFault):
             await self.remove_sandbox(sandbox)
             raise

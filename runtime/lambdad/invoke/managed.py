@@ -97,6 +97,7 @@ class Managed(Environment):
             raise Refused(400, "Client.DuplicatedInvokeId", "")
         if self.state is State.IDLE:
             self._take(Event.LEASED)
+        self.uses += 1
         timeout_s = self.function.timeout_s
         run = Run(invocation, self._loop, self._clock)
         timer = self._loop.call_later(timeout_s, self._timed_out, invocation.request_id)

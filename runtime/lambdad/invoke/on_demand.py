@@ -24,7 +24,7 @@ from lambdad.invoke.runtime_state import Call, RuntimeState
 from lambdad.invoke.shutdown import ShutdownReason
 from lambdad.invoke.stream import Stream
 from lambdad.model import limits
-from lambdad.model.errors import ApiError, FunctionError, PlatformFault, platform_error
+from lambdad.model.errors import FunctionError, PlatformFault, platform_error
 from lambdad.model.function import Function
 
 # A runtime that has reported its init error is about to exit; its last words are waited for.
@@ -37,12 +37,15 @@ _ANSWERING = frozenset({RuntimeState.RESPONSE, RuntimeState.ERROR_RESPONSE})
 class OnDemand(Environment):
     """One event at a time; see ``Environment`` for what it is made of."""
 
-    def __init__(self, function: Function, host: Host, holder: Holder) -> None:
-        snap_start = function.snap_start == "PublishedVersions" and function.version != "$LATEST"
-        init_type = InitType.SNAP_START if snap_start else InitType.ON_DEMAND
+    def __init__(
+        self,
+        function: Function,
+        host: Host,
+        holder: Holder,
+        init_type: InitType = InitType.ON_DEMAND,
+    ) -> None:
         super().__init__(function, host, holder, init_type)
         self._parked: list[asyncio.Future[Delivery]] = []
-        self._restore: asyncio.Future[None] | None = None
         self._delivery: Delivery | None = None
         self._run: Run | None = None
         self._tail: Tail | None = None
@@ -50,101 +53,56 @@ class OnDemand(Environment):
         self._run_since = self._released_s = 0.0
         self._runtime_back_s: float | None = None
         self._restore_s: float | None = None
+        self._shared_bytes = 0  # of a template's memory, which is charged to that
         self._oom_kills = 0
 
-    # --- init and restore -----------------------------------------------------------
+    # --- init -----------------------------------------------------------------------
 
     def _init_done(self) -> None:
         if self.state is State.INVOKE:
             self._deliver()
             return
         self._cancel_timer()
-        suspended = self.runtime_state is RuntimeState.RESTORE_READY
-        self._take(Event.SUSPENDED if suspended else Event.READY)
+        self._take(Event.READY)
         self._started.set_result(None)
 
     def _init_failed(self) -> None:
-        self._reset(ShutdownReason.FAILURE)
+        text = timeout_text(int(self._init_s_max))
+        self._fail_init(platform_error("Sandbox.Timedout", "", text, status="timeout"))
 
-    def restore_next(self) -> asyncio.Future[None]:
-        """``GET /runtime/restore/next``: done when the environment has been restored.
-
-        Raises:
-            Refused: not in this state.
-        """
-        waiting: asyncio.Future[None] = self._loop.create_future()
-        if self.state not in ALIVE:
-            waiting.cancel()  # It is being ended, and is to hear nothing more.
-            return waiting
-        self.runtime_state = self._after(Call.RESTORE_NEXT)
-        self._restore = waiting
-        if self.state is State.INVOKE:  # Init runs again: there is nothing to be restored.
-            self._restored()
+    def _fail_init(self, error: FunctionError) -> None:
+        """On demand it runs again within the first invoke; ahead of any it is a failure."""
+        if self.provisioned:
+            self._give_up_init(error)
         else:
-            self._runtime_asks()
-        return waiting
+            self._reset(ShutdownReason.FAILURE)
 
-    def _restored(self) -> None:
-        assert self._restore is not None
-        self.runtime_state = self._after(Call.RESTORED)
-        if not self._restore.done():
-            self._restore.set_result(None)
-
-    def begin_restore_error(self) -> None:
-        """``POST /runtime/restore/error`` begins to arrive.
-
-        Raises:
-            Refused: not in this state.
-        """
-        self.runtime_state = self._after(Call.RESTORE_ERROR)
-
-    def restore_error(self, error: FunctionError) -> None:
-        """A hook has failed after the restore; the environment is of no use."""
-        self._reported(error)
-
-    def _begin_restore(self) -> None:
-        self._journal.emit(platform_events.RestoreStart(*self._identity()))
-        self._set_timer(limits.restore_s_max, self._restore_timed_out)
-        self._restored()
-
-    def _restore_timed_out(self) -> None:
-        text = f"Restore timed out after {limits.restore_s_max} seconds"
-        self._restore_failed(event_parts.TIMEOUT, ApiError("SnapStartTimeoutException", text))
-
-    def _end_restore(self, outcome: Outcome) -> None:
-        took_s = self._clock.monotonic() - self._run_since
-        self._journal.emit(platform_events.RestoreRuntimeDone(outcome))
-        self._journal.emit(platform_events.RestoreReport(outcome, took_s))
-        self._restore_s = took_s
-
-    def _restore_failed(self, outcome: Outcome, error: ApiError) -> None:
-        assert self._run is not None
-        self._end_restore(outcome)
-        self._run.fail(error)
-        self._end_run()
-        self._give_up(ShutdownReason.FAILURE, "it could not be restored")
+    def _give_up_init(self, error: FunctionError) -> None:
+        self._started.set_exception(error)
+        self._give_up(ShutdownReason.FAILURE, "its init failed")
 
     # --- what the pool asks -----------------------------------------------------
 
     def invoke(self, invocation: Invocation) -> Run:
         was = self.state
         self._take(Event.LEASED)
+        self.uses += 1
         if self._sandbox is not None:
             self._sandbox.thaw()
             self._telemetry.resume()
         self._run = run = Run(invocation, self._loop, self._clock)
         self._tail = self._journal.tail() if invocation.tail else None
         self._run_since, self._runtime_back_s = self._clock.monotonic(), None
-        if was is State.SNAPSHOT:
-            self._begin_restore()
-            return run
+        self._begin_run(was)
+        return run
+
+    def _begin_run(self, was: State) -> None:
         self._set_deadline()
         if was is State.NEEDS_INIT:
             self._init_since, self._init_s = self._run_since, None
             self._begin_init(Phase.INVOKE)
         else:
             self._deliver()
-        return run
 
     def _set_deadline(self) -> None:
         assert self._run is not None
@@ -155,7 +113,7 @@ class OnDemand(Environment):
 
     @property
     def can_be_leased(self) -> bool:
-        return self.state in (State.IDLE, State.NEEDS_INIT, State.SNAPSHOT)
+        return self.state in (State.IDLE, State.NEEDS_INIT)
 
     def _fail_runs(self, fault: PlatformFault) -> None:
         self._tell_verdict()
@@ -183,9 +141,7 @@ class OnDemand(Environment):
             waiting.set_result(self._delivery)  # The same event again, at once.
             return waiting
         self._park(waiting)
-        if before is RuntimeState.RESTORING:
-            self._runtime_restored()
-        elif before is RuntimeState.STARTED:
+        if before in (RuntimeState.STARTED, RuntimeState.RESTORING):
             self._runtime_asks()
         elif before is RuntimeState.RESPONSE_SENT:
             self._runtime_back()
@@ -195,16 +151,6 @@ class OnDemand(Environment):
         """Let it wait, and forget whose client has hung up."""
         self._parked = [one for one in self._parked if not one.done()]
         self._parked.append(waiting)
-
-    def _runtime_restored(self) -> None:
-        if self.state is not State.RESTORE:
-            self._runtime_asks()
-            return
-        self._end_restore(event_parts.SUCCESS)
-        self._run_since = self._clock.monotonic()  # A restore is counted by itself.
-        self._take(Event.RESTORED)
-        self._set_deadline()
-        self._deliver()
 
     def begin_answer(self, request_id: str, call: Call) -> Run:
         if self._run is None or self._run.invocation.request_id != request_id:
@@ -355,7 +301,7 @@ class OnDemand(Environment):
         match self.state:
             case State.INIT:
                 self._end_init(outcome)
-                self._reset(ShutdownReason.FAILURE)
+                self._fail_init(self._init_error or platform_error(error_type, "", text))
             case State.INVOKE:
                 self._run_failed(error_type, outcome, text)
                 if out_of_memory and self._sandbox.disk is None:
@@ -364,12 +310,14 @@ class OnDemand(Environment):
                 else:
                     self._reset(ShutdownReason.FAILURE)
             case State.RESTORE:
-                posted = self._init_error
-                said = text if posted is None else posted.payload.decode(errors="replace")
-                self._restore_failed(outcome, ApiError("SnapStartException", said))
+                self._fail_restore(outcome, text)
             case State.IDLE | State.SNAPSHOT:
                 self._holder.withdrawn(self)
                 self._reset(ShutdownReason.FAILURE)
+
+    def _fail_restore(self, outcome: Outcome, text: str) -> None:
+        """Only what comes of a snapshot is ever restored."""
+        raise AssertionError((outcome, text))
 
     def _run_failed(self, error_type: str, outcome: Outcome, text: str) -> None:
         assert self._run is not None
@@ -437,7 +385,7 @@ class OnDemand(Environment):
         metrics = Metrics(
             took_s if duration_s is None else duration_s,
             self.function.memory_mb,
-            self._sandbox.cgroup.memory_peak_bytes(),
+            self._shared_bytes + self._sandbox.cgroup.memory_peak_bytes(),
             self._init_s if self._restore_s is None else None,
             self._restore_s,
             self._restore_s or 0.0,
@@ -469,8 +417,6 @@ class OnDemand(Environment):
     def _hang_up(self) -> None:
         for parked in self._parked:
             parked.cancel()
-        if self._restore is not None:
-            self._restore.cancel()
         if self.extensions is not None:
             self.extensions.hang_up()
 

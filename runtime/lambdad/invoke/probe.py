@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lambdad.code.runtimes import Interpreter
 from lambdad.invoke.host import Host
+from lambdad.invoke.spares import Kind
 from lambdad.model import limits
 from lambdad.model.errors import PlatformFault
 from lambdad_bootstrap import probe
@@ -91,7 +92,7 @@ async def _run(
     host: Host, own: Interpreter, owner: _Owner, wanted: StartProcess, pipe: tuple[int, int]
 ) -> str:
     """Run one process to its end in a sandbox of its own; what it said."""
-    sandbox = await host.blank_sandbox(own, owner)
+    sandbox = await host.blank_sandbox(Kind(own), owner)
     try:
         await host.dedicate(
             sandbox, host.code_root, limits.memory_mb_default, limits.tmp_mb_default

@@ -6,15 +6,24 @@ an update is in progress: until it has succeeded, the old code answers.
 
 from __future__ import annotations
 
+import asyncio
+import math
+
 import structlog
 
+from lambdad.invoke.account import Account
+from lambdad.invoke.admission import Admission, processors
+from lambdad.invoke.aliases import Aliases
+from lambdad.invoke.budget import Budget
+from lambdad.invoke.census import PoolCensus
 from lambdad.invoke.environ import log_group
 from lambdad.invoke.host import Host
 from lambdad.invoke.invocation import Invocation, Run
-from lambdad.invoke.pool import Account, Pool
+from lambdad.invoke.pool import Means, Pool
+from lambdad.invoke.provisioning import Provisioning
 from lambdad.model import ids
 from lambdad.model.arn import function_arn
-from lambdad.model.errors import ApiError, PlatformFault, conflict, not_found
+from lambdad.model.errors import ApiError, FunctionError, PlatformFault, conflict, not_found
 from lambdad.model.function import LATEST, Function, State, UpdateStatus
 from lambdad.store.protocol import AlreadyExists, Functions
 
@@ -22,14 +31,37 @@ _log = structlog.get_logger()
 
 
 class Registry:
-    """Functions by name and version. Reading is free; writing waits for the commit."""
+    """Functions by name and version. Reading is free; writing waits for the commit.
 
-    def __init__(self, store: Functions, host: Host, account: Account, idle_s: float) -> None:
-        self._store, self._host, self._account, self._idle_s = store, host, account, idle_s
+    Attributes:
+        aliases: of all functions.
+        provisioning: what is provisioned of all functions.
+        budget: the memory of all environments.
+        changing: held by who looks at one record before he changes another, of what points to
+            versions and of what is set aside for them: so that both stay true together.
+    """
+
+    def __init__(
+        self,
+        store: Functions,
+        host: Host,
+        account: Account,
+        idle_s: float,
+        *,
+        budget_bytes: float = math.inf,
+        ahead: int = 0,
+    ) -> None:
+        self._store, self._host, self._account = store, host, account
+        self.budget = Budget(budget_bytes)
+        starts = Admission(processors(), self.budget.is_crowded)
+        self._means = Means(host, account, starts, self.budget, idle_s, ahead)
         self._functions: dict[str, dict[str, Function]] = {}  # by name, then by version
         self._last: dict[str, int] = {}
         self._pools: dict[tuple[str, str], Pool] = {}
         self._retired: list[Pool] = []
+        self.changing = asyncio.Lock()
+        self.aliases = Aliases(store)
+        self.provisioning = Provisioning(store, self.aliases, self, account, host.background)
 
     async def start(self) -> None:
         """Take up what is recorded; what was in progress when the daemon ended goes on."""
@@ -42,14 +74,25 @@ class Registry:
             # A version that is Active is served when it is asked for: there may be many.
             if function.version == LATEST or function.state is State.PENDING:
                 self._host.background(self._deploy(function))
+        self._host.background(self._load_snapshots())
+        await self.aliases.start()
+        await self.provisioning.start()
+
+    async def _load_snapshots(self) -> None:
+        """Take them again, one after the other; who is invoked before does not wait its turn."""
+        for versions in list(self._functions.values()):
+            for function in list(versions.values()):
+                if function.restores and function.state is State.ACTIVE:
+                    await self._deploy(function)
 
     async def stop(self) -> None:
         """End every environment."""
+        self.provisioning.stop()
         self._retired += self._pools.values()
         self._pools.clear()
         for pool in list(self._retired):
             pool.kill()
-        self._host.spares.stop()
+        self._host.stop()
         await self._host.settled()
 
     async def settled(self) -> None:
@@ -58,6 +101,14 @@ class Registry:
 
     def find(self, name: str, version: str = LATEST) -> Function | None:
         return self._functions.get(name, {}).get(version)
+
+    def qualified(self, name: str, qualifier: str | None) -> Function | None:
+        """What a qualifier means: a version, or the one that an alias points to."""
+        return self.find(name, self.aliases.version(name, qualifier or LATEST))
+
+    def drawn(self, name: str, qualifier: str | None) -> Function | None:
+        """The same for one invocation, of which another version may have a share."""
+        return self.find(name, self.aliases.drawn(name, qualifier or LATEST))
 
     def all(self) -> list[Function]:
         """The ``$LATEST`` of each, by name."""
@@ -77,8 +128,15 @@ class Registry:
         return self._account.reserved.get(name)
 
     def unreserved_without(self, name: str) -> int:
-        """What the account would have left, had this function reserved nothing."""
-        return self._account.unreserved + (self.reserved(name) or 0)
+        """What the others leave of the account: what they have reserved or, else, provisioned."""
+        provisioned = {one for one, _ in self._account.provisioned}
+        others = provisioned - self._account.reserved.keys() - {name}
+        aside = sum(self._account.provisioned_of(other) for other in others)
+        return self._account.unreserved + (self.reserved(name) or 0) - aside
+
+    def census(self) -> tuple[PoolCensus, ...]:
+        """Of each version that has environments, or had any; also of what was replaced."""
+        return tuple(pool.census() for pool in [*self._pools.values(), *self._retired])
 
     def trees(self) -> set[str]:
         """The code that is in use: of what is recorded, and of what still runs."""
@@ -121,7 +179,7 @@ class Registry:
             description=latest.description if description is None else description,
             tags={},
         )
-        if not _settled(latest):
+        if not _settled(latest) or version.restores:
             version = version.changed(state=State.PENDING, update_status=None)
         if not await self._store.create_version(version):
             raise self._gone(latest.name)
@@ -154,6 +212,8 @@ class Registry:
         if not await self._store.delete_function(name):
             return False
         self._forget(*self._functions.pop(name, {}).values())
+        self.aliases.forget(name)
+        self.provisioning.forget_function(name)
         self._last.pop(name, None)
         self._account.reserve(name, None)
         return True
@@ -175,26 +235,42 @@ class Registry:
         if not await self._store.delete_version(name, version):
             return False
         self._forget(self._functions[name].pop(version))
+        self.provisioning.forget(name, version)
         return True
 
     def _forget(self, *functions: Function) -> None:
         """What is no longer recorded: nothing new runs of it."""
         for function in functions:
             self._retire(self._pools.pop((function.name, function.version), None))
+            self._host.forget_snapshot(function)
         self._clean_up(*functions)
 
-    async def invoke(self, name: str, invocation: Invocation, version: str = LATEST) -> Run:
-        """Start a run of a function that is recorded.
+    async def invoke(self, name: str, invocation: Invocation, qualifier: str = LATEST) -> Run:
+        """Start a run of a function that is recorded; of an alias, what is drawn for it.
 
         Raises:
             ApiError: the function is not ready, or throttled.
             FunctionError: its init failed, where that is not tried again.
             PlatformFault: no environment could be had.
         """
+        version = self.aliases.drawn(name, qualifier)
         pool = self._pools.get((name, version))
         if pool is None:
             pool = await self._deployed(name, version)
         return await pool.invoke(invocation)
+
+    def pool(self, name: str, version: str) -> Pool | None:
+        """The one of a version, if that is served already."""
+        return self._pools.get((name, version))
+
+    async def pool_of(self, name: str, version: str) -> Pool:
+        """The one of a version, which is served from now on.
+
+        Raises:
+            ApiError: there is no such version, or it is not Active.
+            PlatformFault: it cannot run here.
+        """
+        return self.pool(name, version) or await self._deployed(name, version)
 
     async def _deployed(self, name: str, version: str) -> Pool:
         """The pool of a function that is Active and was not asked for since the daemon started."""
@@ -202,12 +278,12 @@ class Registry:
         if function is None:  # Deleted a moment ago.
             raise self._gone(name, version)
         if function.state is not State.ACTIVE:
-            raise self._not_ready(function)
+            raise self.not_ready(function)
         await self._host.make_ready(function)
         self._serve(function)
         pool = self._pools.get((name, version))
         if pool is None:  # Changed or deleted meanwhile.
-            raise self._not_ready(function)
+            raise self.not_ready(function)
         return pool
 
     def _gone(self, name: str, version: str | None = None) -> ApiError:
@@ -221,7 +297,7 @@ class Registry:
             f"An update is in progress for resource: {arn}"
         )
 
-    def _not_ready(self, function: Function) -> ApiError:
+    def not_ready(self, function: Function) -> ApiError:
         return conflict(
             "The operation cannot be performed at this time. "
             f"The function is currently in the following state: {function.state}"
@@ -232,16 +308,21 @@ class Registry:
         settled = _settled(function)
         try:
             await self._host.make_ready(function)
-        except (ApiError, PlatformFault) as error:
-            _log.warning("cannot deploy", function=function.name, error=str(error))
+            doubt = await self._host.snapshot(function)
+        except (ApiError, FunctionError, PlatformFault) as error:
+            reason = error.text if isinstance(error, FunctionError) else str(error)
+            _log.warning("cannot deploy", function=function.name, error=reason)
             if not settled:  # One that ran before is tried again when it is invoked.
-                await self._replace(function, self._renewed(_failed(function, str(error))))
+                await self._replace(function, self._renewed(_failed(function, reason)))
+            return
+        if self.find(function.name, function.version) is not function:
+            self._host.forget_snapshot(function)  # It may have been made for what is no more.
             return
         if settled:
             self._serve(function)
             return
         ready = function.changed(
-            state=State.ACTIVE, update_status=UpdateStatus.SUCCESSFUL, reason=None
+            state=State.ACTIVE, update_status=UpdateStatus.SUCCESSFUL, reason=doubt
         )
         ready = self._renewed(ready)
         if await self._replace(function, ready):
@@ -260,10 +341,8 @@ class Registry:
             return
         pool = self._pools.get(place)
         if pool is None or pool.function is not function:
-            self._pools[place] = Pool(
-                function, self._host, self._account, self._idle_s, self._emptied
-            )
-            self._retire(pool)
+            self._pools[place] = Pool(function, self._means, self._emptied)
+            self._retire(pool, self._pools[place])
 
     async def _replace(self, old: Function, new: Function) -> bool:
         """Record ``new`` in place of ``old``, unless that is no longer what is recorded."""
@@ -277,15 +356,16 @@ class Registry:
                 self.forget_code(tree)
         return replaced
 
-    def _retire(self, pool: Pool | None) -> None:
+    def _retire(self, pool: Pool | None, successor: Pool | None = None) -> None:
         if pool is not None:
             self._retired.append(pool)
-            pool.retire()
+            pool.retire(successor)
 
     def _emptied(self, pool: Pool) -> None:
         """Nothing of a retired pool is left."""
         if pool in self._retired:
             self._retired.remove(pool)
+        self._host.forget_snapshot(pool.function)  # Who waited till now may have had one made.
         self._clean_up(pool.function)
 
     def _clean_up(self, *functions: Function) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,8 @@ from lambdad_sandbox.messages import (
     Become,
     Emptied,
     Entered,
+    Forked,
+    ForkInto,
     KillAll,
     Message,
     OpenSocket,
@@ -43,6 +46,9 @@ from lambdad_sandbox.messages import (
 _log = structlog.get_logger()
 
 _SECOND_LOOK_S = 0.01
+_RUNTIME = "runtime"
+
+Ask = Callable[[Message, Sequence[int]], None]
 
 
 class Network(Protocol):
@@ -57,6 +63,8 @@ class Disk(Protocol):
 
     @property
     def tree_fd(self) -> int: ...
+
+    def is_empty(self) -> bool: ...
 
 
 class Owner(Protocol):
@@ -91,6 +99,7 @@ class Sandbox:
         self._loop = asyncio.get_running_loop()
         self._control, self._theirs = channel.pair()
         self._control.setblocking(False)
+        self._keeper: socket.socket | None = None
         self._pidfd: int | None = None
         self._frozen = False
         self._listener: socket.socket | None = None
@@ -105,13 +114,28 @@ class Sandbox:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.runtime_api = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def request(self, zygote: Zygote, plan: tuple[steps.Step, ...], *, own_network: bool) -> None:
+    @property
+    def stands(self) -> bool:
+        """Whether the clone has taken all steps to a blank sandbox."""
+        return self._pidfd is not None
+
+    def request(
+        self,
+        zygote: Zygote,
+        plan: tuple[steps.Step, ...],
+        confine: tuple[steps.Step, ...],
+        *,
+        own_network: bool,
+        parked: bool = False,
+    ) -> None:
         """Ask for the clone; the owner hears if it fails.
 
         Args:
             zygote: whose clone it is to be.
             plan: the steps to a blank sandbox.
+            confine: those that take every right away, when it is somebody's.
             own_network: whether it is born in a network namespace of its own.
+            parked: whether a runtime process is to stand by in it, confined.
 
         Raises:
             PlatformFault: the zygote cannot be reached.
@@ -119,23 +143,29 @@ class Sandbox:
         named: dict[str, int] = {"control": self._theirs.fileno()}
         if self.network is not None:
             named["network"] = self.network.fd
-        if self.cgroup.clone_fd is not None:
-            named["cgroup"] = self.cgroup.clone_fd
-        named |= {f"tasks{i}": fd for i, fd in enumerate(self.cgroup.attach_fds)}
+        named |= self._doors()
         try:
-            request = SpawnRequest(steps.pack(plan), tuple(named), own_network)
+            packed = steps.pack(plan), tuple(named), own_network, steps.pack(confine)
+            request = SpawnRequest(*packed, parked)
             zygote.request(request, list(named.values()))
         finally:
             self._theirs.close()
             self.cgroup.close_fds()
 
-    def become(self, plan: tuple[steps.Step, ...], trees: Mapping[str, Path]) -> None:
+    def become(
+        self,
+        plan: tuple[steps.Step, ...],
+        trees: Mapping[str, Path],
+        *,
+        order_follows: bool = True,
+    ) -> None:
         """Make it one function's; the owner hears when it stands, confined.
 
         Args:
             plan: the rest of the steps.
             trees: what is handed over read-only, by its name in the plan; none of what the plan
                 finds by itself.
+            order_follows: whether a process is to be started in it in the same breath.
 
         Raises:
             OSError: a tree cannot be bound.
@@ -145,7 +175,8 @@ class Sandbox:
             for name, tree in trees.items():
                 bound[name] = syscalls.read_only_tree(str(tree), recursive=True)
             named = bound if self.disk is None else {"tmp": self.disk.tree_fd, **bound}
-            self._send(Become(steps.pack(plan), tuple(named)), tuple(named.values()))
+            message = Become(steps.pack(plan), tuple(named), order_follows)
+            self._send(message, tuple(named.values()))
         finally:
             channel.close_all(tuple(bound.values()))
 
@@ -157,6 +188,44 @@ class Sandbox:
             descriptors: those that ``wanted.descriptors`` names, in its order.
         """
         self._send(wanted, descriptors)
+
+    def fork_into(
+        self, ask: Ask, outputs: Mapping[str, int], variables: dict[str, str], *, root: bool
+    ) -> None:
+        """Have a template's keeper put its runtime in here, which has to stand.
+
+        The owner hears if that fails, and when the runtime has ended.
+
+        Args:
+            ask: asks the keeper.
+            outputs: what the runtime writes to, by the names of ``ForkInto``.
+            variables: its own, if it is no clone.
+            root: whether the host's root made this, or a user in a user namespace.
+        """
+        if self._died.done():
+            return
+        assert self._pidfd is not None
+        self._keeper, theirs = channel.pair()
+        self._keeper.setblocking(False)
+        self._loop.add_reader(self._keeper.fileno(), self._read_keeper)
+        named = {"control": theirs.fileno(), "init": self._pidfd, **outputs, **self.open_doors()}
+        try:
+            message = ForkInto(root, self.uid, limits.environment_gid, variables, tuple(named))
+            ask(message, tuple(named.values()))
+        finally:
+            theirs.close()
+            self.cgroup.close_fds()
+
+    def open_doors(self) -> dict[str, int]:
+        """Descriptors by which a process comes into the cgroup; its ``close_fds`` closes them."""
+        self.cgroup.open_fds()
+        return self._doors()
+
+    def _doors(self) -> dict[str, int]:
+        doors = {f"tasks{i}": fd for i, fd in enumerate(self.cgroup.attach_fds)}
+        if self.cgroup.clone_fd is not None:
+            doors["cgroup"] = self.cgroup.clone_fd
+        return doors
 
     def signal_process(self, name: str, number: int) -> None:
         """Send a signal to the process group of ``name``; if it is gone, nothing happens."""
@@ -195,6 +264,7 @@ class Sandbox:
     async def remove(self, kernel: Executor) -> None:
         """End it and leave nothing: processes, mounts, namespaces, cgroup."""
         self._close_control()
+        self._close_keeper()
         self._theirs.close()
         if self.cgroup.oom_fd is not None:
             self._loop.remove_reader(self.cgroup.oom_fd)
@@ -231,14 +301,37 @@ class Sandbox:
                 channel.close_all(descriptors)  # No other message should bring any.
             self._take(message, descriptors)
 
+    def _read_keeper(self) -> None:
+        """What a template's keeper says of the runtime that it has put in here."""
+        assert self._keeper is not None
+        try:
+            message, descriptors = channel.receive(self._keeper)
+        except BlockingIOError:
+            return
+        except (OSError, UnexpectedMessage):
+            message, descriptors = None, []
+        if isinstance(message, Forked):
+            doubt = _doubt(descriptors[0])
+            if doubt not in ("", _ENDED):  # Of its end we are about to hear.
+                self.owner.not_entered(doubt)
+        elif isinstance(message, SpawnFailed):
+            self.owner.not_entered(str(StepFailed(message.step, message.errno)))
+        else:  # It has ended, or its keeper has, and so it has, too.
+            status = message.status if isinstance(message, ProcessExited) else signal.SIGKILL
+            self._close_keeper()
+            self.owner.process_exited(_RUNTIME, status)
+        channel.close_all(descriptors)
+
+    def _close_keeper(self) -> None:
+        if self._keeper is not None:
+            self._loop.remove_reader(self._keeper.fileno())
+            self._keeper.close()
+            self._keeper = None
+
     def _take(self, message: Message, descriptors: list[int]) -> None:
         match message:
-            case Spawned():
-                self._pidfd = descriptors[0]
-                self.cgroup.born(self._pidfd)
-                for listener in descriptors[1:]:
-                    self._listener = socket.socket(fileno=listener)
-                self._loop.add_reader(self._pidfd, self._exited)
+            case Spawned(names):
+                self._spawned(dict(zip(names, descriptors, strict=True)))
             case SpawnFailed(step, errno):
                 self.owner.not_entered(str(StepFailed(step, errno)))
             case Entered():
@@ -252,6 +345,18 @@ class Sandbox:
                 self.owner.emptied()
             case SocketOpened(key, errno):
                 self._sockets.opened(key, errno, descriptors)
+
+    def _spawned(self, shown: dict[str, int]) -> None:
+        self._pidfd = shown["init"]
+        self.cgroup.born(self._pidfd)
+        if "listener" in shown:
+            self._listener = socket.socket(fileno=shown["listener"])
+        self._loop.add_reader(self._pidfd, self._exited)
+        if "runtime" in shown:
+            doubt = _doubt(shown["runtime"])
+            os.close(shown["runtime"])
+            if doubt:
+                self.owner.not_entered(doubt)
 
     def _entered(self) -> None:
         assert self._pidfd is not None
@@ -283,6 +388,8 @@ class Sandbox:
         self.owner.sandbox_died()
 
 
+_STATUS_BYTES_MAX = 16 * 1024
+_ENDED = "the sandbox ended before it was entered"
 _CONFINED = {
     "CapInh": "0000000000000000",
     "CapPrm": "0000000000000000",
@@ -297,10 +404,10 @@ _CONFINED = {
 def _doubt(pidfd: int) -> str:
     """Look from outside, rather than believe that the calls worked; empty if all is well."""
     try:
-        pid = _fields(Path(f"/proc/self/fdinfo/{pidfd}"))["Pid"]
-        status = _fields(Path(f"/proc/{pid}/status"))
+        pid = _fields(f"/proc/self/fdinfo/{pidfd}")["Pid"]
+        status = _fields(f"/proc/{pid}/status")
     except OSError:
-        return "the sandbox ended before it was entered"
+        return _ENDED
     for field, wanted in _CONFINED.items():
         if status[field] != wanted:
             return f"cannot trust the sandbox: {field} is {status[field]}"
@@ -309,7 +416,14 @@ def _doubt(pidfd: int) -> str:
     return ""
 
 
-def _fields(path: Path) -> dict[str, str]:
+def _fields(path: str) -> dict[str, str]:
     """The lines of a file that have a name before their colon, see proc(5)."""
-    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # A start waits, open() takes longer.
+    try:
+        text = os.read(descriptor, _STATUS_BYTES_MAX).decode(errors="replace")
+    finally:
+        os.close(descriptor)
+    return {
+        name: value.strip()
+        for name, _, value in (line.partition(":") for line in text.splitlines())
+    }

@@ -1,6 +1,6 @@
 """Blank sandboxes that stand ready to become any function's: a cold start without the clone.
 
-Made off the path of every start, a bounded number for each interpreter in use.
+Made off the path of every start, a bounded number of each kind in use.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
 from lambdad.code.runtimes import Interpreter
 from lambdad.invoke.sandbox import Sandbox
+from lambdad.invoke.zygotes import name_of
 from lambdad.model.errors import PlatformFault
 from lambdad_sandbox.errors import SandboxError
 
@@ -21,7 +23,22 @@ _log = structlog.get_logger()
 # A start that has just taken one is to be over before the next is made beside it.
 REFILL_AFTER_S = 0.03
 
-Make = Callable[[Interpreter | None, "Spare"], Awaitable[Sandbox]]
+Make = Callable[["Kind", "Spare"], Awaitable[Sandbox]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a blank sandbox could become.
+
+    Attributes:
+        interpreter: whose zygote it is cloned from; None for what is executed.
+        parked: whether a runtime process stands by in it.
+        packages: what that zygote has loaded besides the runtime client.
+    """
+
+    interpreter: Interpreter | None
+    parked: bool = False
+    packages: tuple[str, ...] = ()
 
 
 class Spare:
@@ -48,7 +65,7 @@ class Spare:
 
 
 class Spares:
-    """Keeps up to ``count`` of them for each interpreter.
+    """Keeps up to ``count`` of them of each kind.
 
     Args:
         make: makes a blank sandbox with that owner.
@@ -64,43 +81,53 @@ class Spares:
         background: Callable[[Awaitable[None]], None],
     ) -> None:
         self._count, self._make, self._remove, self._background = count, make, remove, background
-        self._ready: dict[Interpreter | None, list[tuple[Sandbox, Spare]]] = defaultdict(list)
-        self._making: dict[Interpreter | None, int] = defaultdict(int)
+        self._ready: dict[Kind, list[tuple[Sandbox, Spare]]] = defaultdict(list)
+        self._making: dict[Kind, int] = defaultdict(int)
         self._stopped = False
 
-    def take(self, interpreter: Interpreter | None) -> Sandbox | None:
+    def take(self, kind: Kind) -> Sandbox | None:
         """One that stands, if there is one; another is made soon."""
-        loop = asyncio.get_running_loop()
-        loop.call_later(REFILL_AFTER_S, self.refill, interpreter)
-        while self._ready[interpreter]:
-            sandbox, spare = self._ready[interpreter].pop()
-            if not spare.lost:
+        asyncio.get_running_loop().call_later(REFILL_AFTER_S, self.refill, kind)
+        ready = self._ready[kind]
+        for lost in [entry for entry in ready if entry[1].lost]:
+            ready.remove(lost)
+            self._background(self._remove(lost[0]))
+        for position, (sandbox, _) in enumerate(ready):
+            if sandbox.stands:
+                del ready[position]
                 return sandbox
-            self._background(self._remove(sandbox))
         return None
 
-    def refill(self, interpreter: Interpreter | None) -> None:
+    def counts(self) -> dict[str, int]:
+        """How many stand ready, by the name of their zygote."""
+        counted: dict[str, int] = {}
+        for kind, ready in self._ready.items():
+            name = name_of(kind.interpreter, kind.packages)
+            counted[name] = counted.get(name, 0) + sum(sandbox.stands for sandbox, _ in ready)
+        return counted
+
+    def refill(self, kind: Kind) -> None:
         """Make as many as are missing."""
         if self._stopped:
             return
-        missing = self._count - len(self._ready[interpreter]) - self._making[interpreter]
+        missing = self._count - len(self._ready[kind]) - self._making[kind]
         for _ in range(missing):
-            self._making[interpreter] += 1
-            self._background(self._add(interpreter))
+            self._making[kind] += 1
+            self._background(self._add(kind))
 
-    async def _add(self, interpreter: Interpreter | None) -> None:
+    async def _add(self, kind: Kind) -> None:
         spare = Spare()
         try:
-            sandbox = await self._make(interpreter, spare)
+            sandbox = await self._make(kind, spare)
         except (OSError, PlatformFault, SandboxError) as error:
             _log.warning("cannot make a spare sandbox", reason=str(error))
             return
         finally:
-            self._making[interpreter] -= 1
+            self._making[kind] -= 1
         if self._stopped:
             await self._remove(sandbox)
         else:
-            self._ready[interpreter].append((sandbox, spare))
+            self._ready[kind].append((sandbox, spare))
 
     def stop(self) -> None:
         """End those that stand, make no more."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+_TEXT_BYTES_MAX = 64 * 1024  # an error of a function's that is longer is not read for its message
+
 
 class ApiError(Exception):
     """An error of the Lambda API, named by its shape in the service model.
@@ -49,6 +51,15 @@ class FunctionError(Exception):
     def __init__(self, error_type: str, payload: bytes, *, status: str | None = "error") -> None:
         super().__init__(error_type)
         self.error_type, self.payload, self.status = error_type, payload, status
+
+    @property
+    def text(self) -> str:
+        """Its type and its message, if there is one in the payload, in one line of words."""
+        try:
+            message = json.loads(self.payload[:_TEXT_BYTES_MAX])["errorMessage"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return self.error_type
+        return f"{self.error_type}: {message}"
 
 
 def platform_error(

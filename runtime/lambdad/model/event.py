@@ -11,7 +11,7 @@ class Event:
 
     Attributes:
         request_id: of the call that brought it, and of each attempt.
-        function, version: what is to run.
+        function, version: what is to run; an alias means what it points to at each attempt.
         payload: byte for byte.
         function_arn, trace, client_context, content_type, tenant_id, traced: as an
             ``Invocation`` has them.

@@ -84,6 +84,11 @@ class Function:
     memory_gib_per_vcpu: float | None = None
 
     @property
+    def restores(self) -> bool:
+        """Whether its environments come of a snapshot: only versions do, which never change."""
+        return self.snap_start == "PublishedVersions" and self.version != LATEST
+
+    @property
     def trees(self) -> tuple[str, ...]:
         """The names of all that is kept for it."""
         return (self.tree,) if self.layers_tree is None else (self.tree, self.layers_tree)

@@ -71,8 +71,12 @@ unpack_memory_bytes_max = 512 * MIB
 create_request_bytes_max = 70_167_211
 
 # The account
+total_code_bytes_max = 80_530_636_800  # 75 GiB, of all functions and layers
 concurrency_default = 1_000
 unreserved_concurrency_min = 100
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html, "Concurrency scaling rate":
+# each function may add 1,000 execution environments in each 10 s
+scaling_period_s = 10
 
 # Asynchronous invocations
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
@@ -90,8 +94,14 @@ managed_concurrency_per_vcpu, managed_gib_per_vcpu = 16, 2
 init_phase_s_max = 10
 init_phase_ahead_s = 130  # at least, of an init that no invocation waits for; else the timeout
 restore_s_max = 10
+# Ours: what the kernel may charge a template for its clones, page tables most of all; no guest runs
+# in it any more.
+template_bytes_max = 16 * 1024 * MIB
 credentials_s = 6 * 3600  # for how long temporary credentials say they are good
 freeze_after_s = 0.001  # ours: who is asked without a pause does not pay for freezing
+# Ours: three quarters of the host's memory are for environments, unless it is said how much; one
+# whose like has not been seen is taken to need so much, if its function has bought as much.
+memory_budget_share, environment_bytes_expected = 0.75, 32 * MIB
 idle_s_default = 600  # AWS names no figure; environments are known to stay some 5 to 15 minutes
 # "Shutdown phase": 0 ms without extensions, 500 ms with internal ones, 2,000 ms with external
 # ones, of which the runtime has "up to 300 ms".
@@ -145,6 +155,8 @@ telemetry_answer_bytes_max = 64 * 1024
 # (https://systemd.io/UIDS-GIDS/).
 environment_uid_first, environment_uid_last = 1_879_048_192, 2_147_483_647
 environments_max = 4_096  # of one daemon; each daemon of a host has as many uids of its own
+# Pools stay below: spares, templates and what is on its way out have uids, too.
+environments_kept_max = environments_max - 256
 environment_gid = 990  # as on AWS
 
 # Disks of environments: a spare one takes 200 KB of the kernel's memory

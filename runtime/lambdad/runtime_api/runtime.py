@@ -17,8 +17,8 @@ from lambdad.body import CutOff, may_be_discarded, pieces, read_body
 from lambdad.http_door import begin, trailers, unhurried, when_gone
 from lambdad.invoke.environment import Environment
 from lambdad.invoke.invocation import Delivery, Run
-from lambdad.invoke.on_demand import OnDemand
 from lambdad.invoke.runtime_state import Call
+from lambdad.invoke.snap_start import SnapStarted
 from lambdad.invoke.stream import Stream
 from lambdad.model import limits
 from lambdad.model.errors import FunctionError
@@ -222,8 +222,8 @@ async def _restore_next(_: web.BaseRequest, guest: Guest) -> web.StreamResponse:
     return web.Response()
 
 
-def _restorable(guest: Guest) -> OnDemand:
-    return cast("OnDemand", guest.environment)  # No other kind has these routes.
+def _restorable(guest: Guest) -> SnapStarted:
+    return cast("SnapStarted", guest.environment)  # No other kind has these routes.
 
 
 async def _restore_error(request: web.BaseRequest, guest: Guest) -> web.StreamResponse:

@@ -11,17 +11,52 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from lambdad.model.alias import Alias
 from lambdad.model.event import Event
 from lambdad.model.function import Function
 from lambdad.model.layer import LayerVersion
+from lambdad.model.provisioned import ProvisionedConcurrency
 
 
 class AlreadyExists(Exception):
     """There is one of this name."""
 
 
-class Functions(Protocol):
-    """The functions, one record each, under their names."""
+class Aliases(Protocol):
+    """The aliases of functions, under the names of both, and what is provisioned of either."""
+
+    async def create_alias(self, alias: Alias) -> bool:
+        """Keep a new alias.
+
+        Returns:
+            Whether there is such a function, and the name was free; if not, nothing has changed.
+        """
+
+    async def aliases(self) -> list[Alias]:
+        """All of them, in the order of the bytes of their functions' names, then of theirs."""
+
+    async def replace_alias(self, new: Alias, *, expected_revision: str) -> bool:
+        """Put ``new`` in place of the alias of its name, if that is at the expected revision.
+
+        Returns:
+            Whether it was; if not, nothing has changed.
+        """
+
+    async def delete_alias(self, function: str, name: str) -> bool:
+        """Forget an alias and what is provisioned of it; whether there was one."""
+
+    async def provision_concurrency(self, wanted: ProvisionedConcurrency) -> bool:
+        """Note what is wanted, in place of what was; whether there is such a function."""
+
+    async def provisioned_concurrency(self) -> list[ProvisionedConcurrency]:
+        """All that is wanted, in the order of the bytes of functions' names and qualifiers."""
+
+    async def release_concurrency(self, function: str, qualifier: str) -> bool:
+        """Note that none is wanted any more; whether any was."""
+
+
+class Functions(Aliases, Protocol):
+    """The functions, one record each, under their names; and what is recorded of them."""
 
     async def create_function(self, function: Function) -> None:
         """Keep a new function.
@@ -41,7 +76,7 @@ class Functions(Protocol):
         """
 
     async def delete_function(self, name: str) -> bool:
-        """Forget a function and all its versions; whether there was one."""
+        """Forget a function and all that is recorded of it; whether there was one."""
 
     async def reserve_concurrency(self, name: str, count: int | None) -> bool:
         """Note how many invocations of a function may run; None for no such number.
@@ -70,7 +105,7 @@ class Functions(Protocol):
         """Put this in the place of the version of its name and number; whether there was one."""
 
     async def delete_version(self, name: str, version: str) -> bool:
-        """Forget a version, but not its number; whether there was one."""
+        """Forget a version and what is provisioned of it, but not its number; whether it was."""
 
 
 class LayerVersions(Protocol):

@@ -77,8 +77,14 @@ class Cgroup(Protocol):
         Without cgroups this is all that is known of the processes. Else it means nothing.
         """
 
+    def open_fds(self) -> None:
+        """Open ``attach_fds`` or ``clone_fd`` again: somebody is to enter."""
+
     def close_fds(self) -> None:
         """Close ``attach_fds`` and ``clone_fd``: nobody enters any more."""
+
+    def memory_bytes(self) -> int:
+        """The memory that is in use now."""
 
     def memory_peak_bytes(self) -> int:
         """The most memory that was in use at one time."""

@@ -44,8 +44,14 @@ class UnlimitedCgroup:
     def born(self, pidfd: int) -> None:
         self._pidfd = os.dup(pidfd)
 
+    def open_fds(self) -> None:
+        pass
+
     def close_fds(self) -> None:
         pass
+
+    def memory_bytes(self) -> int:
+        return sum(map(resident_bytes, self._processes()))
 
     def memory_peak_bytes(self) -> int:
         self._look()

@@ -17,6 +17,8 @@ from lambdad_sandbox.cgroup.protocol import CPU_PERIOD_US, Cgroup, Limits, cpu_q
 # cpu.weight goes from 1 to 10000; so 128 MB weigh 72, and 10240 MB 5788.
 _WEIGHT_OF_A_CPU = 1_000
 
+_FILE_BYTES_MAX = 4_096  # none of those that are read here is longer
+
 
 def limit_files(limits: Limits, controllers: frozenset[str]) -> dict[str, int | str]:
     """What is written into which file of a leaf that has these controllers."""
@@ -69,22 +71,27 @@ class V2Cgroup:
         # A kernel without swap has no such file, and nothing to limit.
         with contextlib.suppress(FileNotFoundError):
             self._write("memory.swap.max", 0)
-        self.clone_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.open_fds()
 
     def born(self, pidfd: int) -> None:
         pass
+
+    def open_fds(self) -> None:
+        self.clone_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def close_fds(self) -> None:
         if self.clone_fd is not None:
             os.close(self.clone_fd)
             self.clone_fd = None
 
+    def memory_bytes(self) -> int:
+        return int(self._read("memory.current"))
+
     def memory_peak_bytes(self) -> int:
         try:
             return int(self._read("memory.peak"))
         except FileNotFoundError:  # Before Linux 5.19: the most that was seen by asking.
-            current = int(self._read("memory.current"))
-            self._peak_bytes_seen = max(self._peak_bytes_seen, current)
+            self._peak_bytes_seen = max(self._peak_bytes_seen, self.memory_bytes())
             return self._peak_bytes_seen
 
     def oom_kills(self) -> int:
@@ -131,7 +138,12 @@ class V2Cgroup:
         ending.remove_directory(self._directory)
 
     def _read(self, file: str) -> str:
-        return (self._directory / file).read_text()
+        # Plain calls, as below: a start waits for some of them.
+        descriptor = os.open(f"{self._directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, _FILE_BYTES_MAX).decode()
+        finally:
+            os.close(descriptor)
 
     def _write(self, file: str, value: int | str) -> None:
         # Plain calls: half the time of write_text, and a missing file is ENOENT, not EACCES.

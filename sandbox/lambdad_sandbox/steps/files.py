@@ -22,7 +22,8 @@ class Tmpfs(Step):
 
     def apply(self, at_hand: Descriptors) -> None:
         flags = syscalls.MS_NOSUID | (0 if self.devices else syscalls.MS_NODEV)
-        options = f"mode={self.mode},size={self.size_kb}k,nr_inodes={self.inodes}"
+        # Root's, though it may be a guest-to-be who mounts it.
+        options = f"uid=0,gid=0,mode={self.mode},size={self.size_kb}k,nr_inodes={self.inodes}"
         syscalls.mount("tmpfs", self.target, "tmpfs", flags, options)
 
     def describe(self) -> str:

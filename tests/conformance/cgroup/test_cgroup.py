@@ -99,6 +99,17 @@ def test_a_child_within_the_limit_lives_and_its_peak_is_remembered(ground):
     assert 32 * MIB <= leaf.memory_peak_bytes() <= 48 * MIB + ground.inherited
 
 
+def test_what_is_in_use_is_what_was_taken_and_goes_with_who_took_it(ground):
+    leaf = ground.leaf(memory_mib=64)
+    assert leaf.memory_bytes() < MIB
+    child = ground.start(leaf, lambda: hold(32 * MIB))
+    spin_until(lambda: leaf.memory_bytes() >= 32 * MIB)
+    assert leaf.memory_bytes() <= 48 * MIB + ground.inherited
+    leaf.kill()
+    ground.wait(child)
+    spin_until(lambda: leaf.memory_bytes() < 8 * MIB)
+
+
 def test_the_limit_of_one_leaf_does_not_kill_in_another(ground):
     greedy, modest = ground.leaf("greedy", memory_mib=24), ground.leaf("modest", memory_mib=24)
     bystander = ground.start(modest, signal.pause)

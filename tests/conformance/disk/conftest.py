@@ -37,8 +37,9 @@ def maker(directory):
     maker = DiskMaker(str(directory))
     made = []
 
-    def make(tmp_mb):
-        made.append(maker.make(tmp_mb))
+    def make(tmp_mb, of=None, **users):
+        """A fresh one, or a copy ``of`` another."""
+        made.append(maker.make(tmp_mb) if of is None else maker.copy(of, **users))
         return made[-1]
 
     yield make

@@ -55,13 +55,13 @@ class Guests:
         self._mount_point = mount_point
         self._children: list[int] = []
 
-    def start(self, disk, act, leaf=None):
+    def start(self, disk, act, leaf=None, uid=GUEST_UID):
         """Run ``act`` with the disk as its directory, in a child; its result is the status."""
         reader, writer = os.pipe()
         pid = self._fork_into(leaf)
         if pid == 0:
             try:
-                self._enter(disk)
+                self._enter(disk, uid)
                 os.write(writer, b"in")
                 status = act()
             except OSError as error:
@@ -76,9 +76,9 @@ class Guests:
         os.close(reader)
         return pid
 
-    def run(self, disk, act, leaf=None):
+    def run(self, disk, act, leaf=None, uid=GUEST_UID):
         """The same, to its end."""
-        return self.wait(self.start(disk, act, leaf))
+        return self.wait(self.start(disk, act, leaf, uid))
 
     def wait(self, pid):
         """The exit status, or the negative signal that ended it."""
@@ -100,13 +100,17 @@ class Guests:
                 os.write(tasks, b"0")
         return pid
 
-    def _enter(self, disk):
+    def _enter(self, disk, uid):
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
         syscalls.move_mount(disk.tree_fd, str(self._mount_point))
         os.chdir(self._mount_point)
-        for descriptor in (disk.tree_fd, disk._root_fd):  # It is a mount now, as in environments.
+        for descriptor in (
+            disk.tree_fd,
+            disk._root_fd,
+            disk._image,
+        ):  # It is a mount now, as in environments.
             os.close(descriptor)
         os.setgroups([])
         os.setgid(990)
-        os.setuid(GUEST_UID)
+        os.setuid(uid)

@@ -14,6 +14,7 @@ def suspended(stage):
     """The runtime of a version that is restored from a snapshot, and what its invoker gets."""
     show = stage(SnapStart={"ApplyOn": "PublishedVersions"})
     version = show.client.publish_version(FunctionName=show.name)["Version"]
+    show.wait_until_active(version)
     invoked = show.invoke(Qualifier=version)
     return show.runtime(), invoked
 

@@ -16,32 +16,43 @@ from lambdad.api.operations.packages import Packages
 from lambdad.api.server import ApiServer
 from lambdad.code.blobs import Blob
 from lambdad.code.layers import Layers
-from lambdad.invoke.pool import Account
+from lambdad.invoke.account import Account
 from lambdad.invoke.registry import Registry
+from lambdad.model.clock import SystemClock
 from lambdad.model.errors import ApiError
 from lambdad.model.function import Function, State, UpdateStatus
 from lambdad.store.protocol import AlreadyExists
 
 # What is offered, and nothing else; a new operation is one more line here.
 OFFERED = {
+    "CreateAlias",
     "CreateFunction",
+    "DeleteAlias",
     "DeleteFunction",
     "DeleteFunctionConcurrency",
     "DeleteLayerVersion",
+    "DeleteProvisionedConcurrencyConfig",
+    "GetAccountSettings",
+    "GetAlias",
     "GetFunction",
     "GetFunctionConcurrency",
     "GetFunctionConfiguration",
     "GetLayerVersion",
     "GetLayerVersionByArn",
+    "GetProvisionedConcurrencyConfig",
     "Invoke",
     "InvokeWithResponseStream",
+    "ListAliases",
     "ListFunctions",
     "ListLayerVersions",
     "ListLayers",
+    "ListProvisionedConcurrencyConfigs",
     "ListVersionsByFunction",
     "PublishLayerVersion",
     "PublishVersion",
     "PutFunctionConcurrency",
+    "PutProvisionedConcurrencyConfig",
+    "UpdateAlias",
     "UpdateFunctionCode",
     "UpdateFunctionConfiguration",
 }
@@ -76,6 +87,7 @@ class FakeStore:
     def __init__(self):
         self.kept, self.published, self.numbers = {}, {}, {}
         self.layers, self.last, self.reserved = {}, {}, {}
+        self.named, self.provisioned = {}, {}
 
     async def functions(self):
         return [self.kept[name] for name in sorted(self.kept)]
@@ -98,6 +110,9 @@ class FakeStore:
             place: version for place, version in self.published.items() if place[0] != name
         }
         self.numbers.pop(name, None)
+        for places in (self.named, self.provisioned):
+            for place in [place for place in places if place[0] == name]:
+                del places[place]
         return self.kept.pop(name, None) is not None
 
     async def reserve_concurrency(self, name, count):
@@ -123,7 +138,38 @@ class FakeStore:
         return True
 
     async def delete_version(self, name, version):
+        self.provisioned.pop((name, version), None)
         return self.published.pop((name, version), None) is not None
+
+    async def aliases(self):
+        return list(self.named.values())
+
+    async def create_alias(self, alias):
+        if alias.function not in self.kept or (alias.function, alias.name) in self.named:
+            return False
+        self.named[alias.function, alias.name] = alias
+        return True
+
+    async def replace_alias(self, new, *, expected_revision):
+        old = self.named.get((new.function, new.name))
+        if old is None or old.revision_id != expected_revision:
+            return False
+        self.named[new.function, new.name] = new
+        return True
+
+    async def delete_alias(self, function, name):
+        self.provisioned.pop((function, name), None)
+        return self.named.pop((function, name), None) is not None
+
+    async def provisioned_concurrency(self):
+        return list(self.provisioned.values())
+
+    async def provision_concurrency(self, wanted):
+        self.provisioned[wanted.function, wanted.qualifier] = wanted
+        return wanted.function in self.kept
+
+    async def release_concurrency(self, function, qualifier):
+        return self.provisioned.pop((function, qualifier), None) is not None
 
     async def layer_versions(self):
         return list(self.layers.values())
@@ -143,6 +189,7 @@ class FakeHost:
     """Deploys when it is told to, and runs nothing."""
 
     region, account = REGION, ACCOUNT
+    clock = SystemClock()
 
     def __init__(self):
         self.waiting, self.refusal, self.forgotten = [], None, []
@@ -154,6 +201,12 @@ class FakeHost:
     async def make_ready(self, function):
         if self.refusal is not None:
             raise self.refusal
+
+    async def snapshot(self, function):
+        return None
+
+    def forget_snapshot(self, function):
+        pass
 
     def background(self, work):
         self.waiting.append(work)

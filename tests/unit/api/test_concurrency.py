@@ -4,7 +4,7 @@ import pytest
 
 from lambdad.api.operations.concurrency import ConcurrencyOperations
 from lambdad.api.operations.functions import FunctionOperations
-from lambdad.invoke.pool import Account
+from lambdad.invoke.account import Account
 from lambdad.invoke.registry import Registry
 from lambdad.model.errors import ApiError
 

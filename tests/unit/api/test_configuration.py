@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 
 import pytest
 
@@ -106,10 +107,33 @@ def test_an_environment_is_shown_only_when_given(render):
             {"state": State.FAILED, "update_status": None, "reason": "why"},
             {"State": "Failed", "StateReason": "why", "StateReasonCode": "InternalError"},
         ),
+        (
+            {"version": "1", "snap_start": "PublishedVersions", "reason": "why"},
+            {"State": "Active", "StateReason": "why", "LastUpdateStatus": "Successful"},
+        ),
     ],
 )
 def test_states_come_with_their_reasons(new_function, values, shown):
     assert configuration.render_state(new_function(**values)) == shown
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ({"version": "1"}, "On"),
+        ({"version": "1", "snap_start": "None"}, "Off"),
+        ({"version": "$LATEST"}, "Off"),
+        ({"version": "1", "state": State.PENDING, "update_status": None}, "Off"),
+        ({"version": "1", "state": State.FAILED, "update_status": None}, "Off"),
+        ({"version": "1", "reason": "it cannot be restored"}, "Off"),
+    ],
+)
+def test_a_version_that_is_ready_is_optimized_unless_a_reason_says_why_not(
+    new_function, values, status
+):
+    function = new_function(**{"snap_start": "PublishedVersions", **values})
+    shown = configuration.render(function, region="eu-west-1", account="1")["SnapStart"]
+    assert shown == {"ApplyOn": function.snap_start, "OptimizationStatus": status}
 
 
 # --- what is asked ------------------------------------------------------------------------
@@ -146,6 +170,30 @@ def test_each_member_sets_its_field():
         "snap_start": "None",
         "environment": {"A": "b"},
     }
+
+
+@pytest.mark.parametrize("runtime", ["python3.9", "python3.10", "python3.11"])
+def test_a_runtime_without_snap_start_is_refused_it_whichever_comes_last(new_function, runtime):
+    on = {"SnapStart": {"ApplyOn": "PublishedVersions"}}
+    refused = f"{runtime} is not supported for SnapStart enabled functions."
+    for params, before in (
+        ({"Runtime": runtime, **on}, None),
+        (on, new_function(runtime=runtime)),
+        ({"Runtime": runtime}, new_function(snap_start="PublishedVersions")),
+    ):
+        with pytest.raises(ApiError, match=re.escape(refused)) as caught:
+            configuration.changes(params, before)
+        assert caught.value.code == "InvalidParameterValueException"
+    off = {"SnapStart": {"ApplyOn": "None"}}
+    configuration.changes(off, new_function(runtime=runtime, snap_start="PublishedVersions"))
+    configuration.changes({"Timeout": 5}, new_function(runtime=runtime))
+
+
+@pytest.mark.parametrize("runtime", ["python3.12", "python3.14", "provided.al2023"])
+def test_others_have_snap_start(new_function, runtime):
+    on = {"SnapStart": {"ApplyOn": "PublishedVersions"}}
+    fields = configuration.changes(on, new_function(runtime=runtime))
+    assert fields == {"snap_start": "PublishedVersions"}
 
 
 def test_an_environment_is_replaced_whole():

@@ -3,7 +3,7 @@ import pytest
 from lambdad.api.operations import functions
 from lambdad.api.operations.functions import FunctionOperations, table
 from lambdad.code.archive import ArchiveTooLarge, BadArchive
-from lambdad.invoke.pool import Account
+from lambdad.invoke.account import Account
 from lambdad.invoke.registry import Registry
 from lambdad.model.errors import PlatformFault
 

@@ -25,8 +25,9 @@ class FakeRegistry:
         self.outcome, self.tail = b"null", b"START\nREPORT\n"
         self.start_error = None
 
-    def find(self, name, version="$LATEST"):
-        return self.function if (name, version) == ("fn", self.function.version) else None
+    def drawn(self, name, qualifier):
+        known = {None, self.function.version, "an-alias"}
+        return self.function if name == "fn" and qualifier in known else None
 
     async def invoke(self, name, invocation, version):
         self.invoked.append(invocation)
@@ -156,6 +157,14 @@ async def test_an_event_is_accepted_and_not_waited_for(invoke, registry, events,
     [(function, version, invocation)] = events.accepted
     assert (function, version) == ("fn", "$LATEST")
     assert (invocation.payload, invocation.request_id) == (b"[1]", call.request_id)
+
+
+@pytest.mark.asyncio
+async def test_an_event_by_an_alias_is_accepted_for_what_that_will_mean(invoke, events):
+    await invoke("fn:an-alias", InvocationType="Event")
+    [(function, version, invocation)] = events.accepted
+    assert (function, version) == ("fn", "an-alias")
+    assert invocation.function_arn == f"{ARN}:an-alias"
 
 
 @pytest.mark.asyncio

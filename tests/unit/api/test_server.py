@@ -5,10 +5,13 @@ import aiohttp
 import pytest
 
 from lambdad import body
+from lambdad.api.operations.account import AccountOperations
+from lambdad.api.operations.aliases import AliasOperations
 from lambdad.api.operations.concurrency import ConcurrencyOperations
 from lambdad.api.operations.functions import FunctionOperations, table
 from lambdad.api.operations.invoke import InvokeOperations
 from lambdad.api.operations.layers import LayerOperations
+from lambdad.api.operations.provisioned import ProvisionedOperations
 from lambdad.api.operations.versions import VersionOperations
 from lambdad.api.wire import model as wire_model
 from lambdad.model import limits
@@ -254,7 +257,10 @@ def test_these_operations_are_offered(offered):
         **table(FunctionOperations(None, None, None, None, **places)),
         **table(LayerOperations(None, None, None, None, **places)),
         **table(VersionOperations(None, **places)),
+        **table(AliasOperations(None, **places)),
         **table(ConcurrencyOperations(None, **places)),
+        **table(ProvisionedOperations(None, None, **places)),
+        **table(AccountOperations(None, None, None)),
         **table(InvokeOperations(None, None, None, **places)),
     }
     assert set(found) == offered

@@ -27,7 +27,7 @@ class FakeRegistry:
         self.function, self.invoked = function, []
         self.play = self.answer_null
 
-    def find(self, name, version="$LATEST"):
+    def drawn(self, name, qualifier):
         return self.function if name == "fn" else None
 
     async def invoke(self, name, invocation, version):

@@ -4,7 +4,7 @@ import pytest
 
 from lambdad.api.operations.functions import FunctionOperations
 from lambdad.api.operations.versions import VersionOperations
-from lambdad.invoke.pool import Account
+from lambdad.invoke.account import Account
 from lambdad.invoke.registry import Registry
 
 pytestmark = pytest.mark.asyncio

@@ -1,3 +1,4 @@
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -73,6 +74,26 @@ def in_toml(value):
     if isinstance(value, tuple):
         return repr(list(value))
     return repr(str(value)) if isinstance(value, (str, Path)) else str(value).lower()
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [("0", 0), ("4096", 4_096), ("512MiB", 512 * 2**20), ("4 GiB", 2**32), ("1TiB", 2**40)],
+)
+def test_a_size_is_bytes_or_has_a_unit(read, said, size):
+    assert read("--memory-budget", said).memory_budget == size
+
+
+@pytest.mark.parametrize("said", ["-1", "4GB", "4g", "half", "1.5GiB", ""])
+def test_what_is_no_size_is_refused(read, said):
+    ran = read("--memory-budget", said)
+    assert ran.exit_code == 2
+    assert "is not a size such as 4GiB" in " ".join(ran.output.split())
+
+
+def test_without_a_word_environments_may_have_most_of_the_hosts_memory():
+    host_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert host_bytes / 2 < Settings().memory_budget < host_bytes
 
 
 def test_the_file_may_be_named_by_a_variable(read, tmp_path):

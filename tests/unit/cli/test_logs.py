@@ -2,8 +2,6 @@
 
 import importlib
 import json
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
 from click.testing import CliRunner
@@ -42,32 +40,10 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon():
+def daemon(served):
     daemon = Daemon()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, document = daemon.answer(self.path, dict(self.headers), body)
-            self.send_response(status)
-            if status != 200:
-                self.send_header("x-amzn-ErrorType", NOT_FOUND)
-            self.end_headers()
-            self.wfile.write(json.dumps(document).encode())
-
-        do_POST = do_GET  # noqa: N815  as the server wants it
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    daemon.url = f"http://127.0.0.1:{server.server_port}"
-    yield daemon
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    daemon.url = served(daemon.answer)
+    return daemon
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ are played, everything else is real.
 """
 
 import asyncio
+import math
 import os
 from pathlib import Path
 
@@ -19,13 +20,16 @@ from unit.invoke.fakes import (
 )
 
 from lambdad.invoke import host as host_module
+from lambdad.invoke.account import Account
+from lambdad.invoke.admission import Admission
+from lambdad.invoke.budget import Budget
 from lambdad.invoke.environment import Environment
 from lambdad.invoke.host import Host, Parts
 from lambdad.invoke.invocation import Invocation
+from lambdad.invoke.kinds import made
 from lambdad.invoke.lifecycle import State
-from lambdad.invoke.managed import Managed
-from lambdad.invoke.on_demand import OnDemand
-from lambdad.invoke.pool import Account, Pool
+from lambdad.invoke.pool import Means, Pool
+from lambdad.invoke.preloading import Preloading
 from lambdad.invoke.runtime_state import Call
 from lambdad.invoke.subscription import TYPES, Api, Destination, Protocol, Subscription
 from lambdad.model.errors import FunctionError
@@ -51,6 +55,19 @@ def make_function(name="fn", **values):
     return Function(name, **{**least, **values})
 
 
+class NoTemplates:
+    """No snapshot can be cloned: each environment runs its own init."""
+
+    def ready(self, function):
+        return "there are none here"
+
+    def forget(self, function):
+        """There is none to forget."""
+
+    def stop(self):
+        """There is none to let go of."""
+
+
 class Stage:
     """What environments are made with, and the moves that a test makes with them."""
 
@@ -64,6 +81,7 @@ class Stage:
         parts = Parts(
             keeper=self.keeper,
             zygotes=self.zygotes,
+            preloading=Preloading((), self.zygotes),
             features=HostFeatures((), root=True, cgroup_version="v2"),
             door=self.door,
             logs=self.logs,
@@ -78,6 +96,7 @@ class Stage:
             forget_code=self.forget_code,
         )
         self.host = Host(parts, region="eu-west-1", account="123456789012", spares=0)
+        self.host.templates = NoTemplates()
 
     def forget_code(self, tree):
         self.forgotten.append(tree)
@@ -89,9 +108,15 @@ class Stage:
         return Invocation(request_id, payload, "arn:aws:lambda:eu-west-1:123456789012:function:fn",
                           "Root=1-0-0", tail=True)  # fmt: skip
 
-    def pool(self, limit=10, idle_s=60.0, account=None, **values):
-        account = account or Account(limit)
-        return Pool(self.function(**values), self.host, account, idle_s, self.emptied.append)
+    def pool(self, means=None, **values):
+        means = means or self.means()
+        return Pool(self.function(**values), means, self.emptied.append)
+
+    def means(self, account=None, idle_s=60.0, ahead=0, cpus=100, budget_bytes=math.inf):
+        """What pools share; more processors than starts, and more memory than they need."""
+        account, budget = account or Account(10), Budget(budget_bytes)
+        starts = Admission(cpus, budget.is_crowded)
+        return Means(self.host, account, starts, budget, idle_s, ahead)
 
     async def settle(self):
         """Let everything happen that waits for nothing."""
@@ -116,8 +141,7 @@ class Stage:
     # --- an environment in each state -------------------------------------------------
 
     async def starting(self, **values):
-        kind = Managed if values.get("max_concurrency") else OnDemand
-        environment = kind(self.function(**values), self.host, self.holder)
+        environment = made(self.function(**values), self.host, self.holder)
         self.start = asyncio.ensure_future(environment.start())
         await self.settle()
         return environment
@@ -256,6 +280,10 @@ class Played:
     def newest(self):
         return self.stage.sandboxes[-1].owner
 
+    async def pass_s(self, duration_s):
+        """Time passes for the pool."""
+        await self.stage.pass_s(duration_s)
+
     async def come_up(self):
         """The newest environment starts and asks for an event."""
         self.newest.entered("listener")
@@ -350,9 +378,8 @@ def write(stage):
 
 @pytest.fixture
 def play(stage):
-    def make(limit=10, idle_s=60.0, **values):
-        account = Account(limit)
-        pool = stage.pool(account=account, idle_s=idle_s, **values)
-        return Played(stage, pool, account)
+    def make(means=None, limit=10, idle_s=60.0, **values):
+        means = means or stage.means(Account(limit), idle_s)
+        return Played(stage, stage.pool(means, **values), means.account)
 
     return make

@@ -52,9 +52,13 @@ class FakeCgroup:
 
     def __init__(self):
         self.killed_for_memory, self.caps, self.grown = 0, [], None
+        self.memory, self.cpu_us = 8 * MIB, 0
 
     def grow(self, memory_bytes, cpus):
         self.grown = memory_bytes, cpus
+
+    def memory_bytes(self):
+        return self.memory
 
     def memory_peak_bytes(self):
         return 36 * MIB
@@ -63,7 +67,7 @@ class FakeCgroup:
         return self.killed_for_memory
 
     def cpu_usage_us(self):
-        return 0
+        return self.cpu_us
 
     def cap_cpus(self, cpus):
         self.caps.append(cpus)
@@ -85,10 +89,10 @@ class FakeSandbox:
         self.may_go.set()
         self.made.append(self)
 
-    def request(self, zygote, plan, *, own_network):
+    def request(self, zygote, plan, confine, *, own_network, parked):
         self.zygote = zygote
 
-    def become(self, plan, code):
+    def become(self, plan, code, *, order_follows=True):
         if self.refusal is not None:
             raise self.refusal
         self.plan, self.code = plan, code
@@ -159,10 +163,10 @@ class FakeZygotes:
         self.may_start = asyncio.Event()
         self.may_start.set()
 
-    def ready(self, interpreter):
+    def ready(self, interpreter, packages=()):
         return "zygote" if self.may_start.is_set() else None
 
-    async def of(self, interpreter):
+    async def of(self, interpreter, packages=()):
         await self.may_start.wait()
         return "zygote"
 
@@ -212,3 +216,19 @@ class FakeHolder:
 
     def gone(self, environment):
         self.told.append("gone")
+
+
+class PlayedKeeper:
+    """As TemplateKeeper, without a process."""
+
+    lives = True
+
+    def __init__(self):
+        self.forks, self.ended = [], lambda: None
+
+    def fork_into(self, sandbox, outputs, variables):
+        self.forks.append((sandbox, outputs, variables))
+
+    def die(self):
+        self.lives = False
+        self.ended()

@@ -37,6 +37,11 @@ class Workshop:
         self.made.append(FakeDisk(tmp_mb))
         return self.made[-1]
 
+    def copy(self, disk, *, from_uid, to_uid):
+        made = self.make(disk.tmp_mb)
+        made.copied = disk, from_uid, to_uid
+        return made
+
     @property
     def left(self):
         return [disk for disk in self.made if not disk.discarded]
@@ -74,6 +79,16 @@ async def test_one_that_is_not_ready_is_made_at_once(disks, workshop):
     disk = await disks.make(600)
     assert disk.tmp_mb == 600
     assert workshop.made == [disk]
+
+
+async def test_a_copy_is_made_at_once_and_for_another_user(disks, workshop):
+    disk = await disks.make(600)
+    copy = await disks.copy(disk, from_uid=1, to_uid=2)
+    assert copy.tmp_mb == 600
+    assert copy.copied == (disk, 1, 2)
+    workshop.refusal = CannotMakeDisk("cannot")
+    with pytest.raises(CannotMakeDisk):
+        await disks.copy(disk, from_uid=1, to_uid=3)
 
 
 async def test_none_is_taken_twice(disks, workshop, stage):

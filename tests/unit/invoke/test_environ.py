@@ -139,6 +139,17 @@ def test_what_is_in_a_snapshot_asks_for_its_credentials(environment_of):
     assert seen["AWS_CONTAINER_AUTHORIZATION_TOKEN"] == "token"
 
 
+def test_libraries_of_a_snapshot_start_no_threads_unless_the_customer_wants_them(environment_of):
+    libraries = {
+        f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "NUMEXPR")
+    }  # fmt: skip
+    assert libraries.items() <= environment_of("snap-start", version="1").items()
+    wanted = environment_of("snap-start", environment={"OMP_NUM_THREADS": "4"})
+    assert wanted["OMP_NUM_THREADS"] == "4"
+    assert not libraries.keys() & environment_of().keys()
+    assert not libraries.keys() & environment_of("snap-start", runtime="provided.al2023").keys()
+
+
 def test_who_runs_several_events_at_a_time_knows_how_many(environment_of):
     assert environment_of(max_concurrency=8)["AWS_LAMBDA_MAX_CONCURRENCY"] == "8"
 

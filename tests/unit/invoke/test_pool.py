@@ -121,7 +121,7 @@ async def test_what_is_reserved_is_for_all_versions_together(play, stage, refuse
     played = play(limit=10)
     played.account.reserve("fn", 1)
     environment, _, request_id = await played.cold()
-    version = stage.pool(account=played.account)
+    version = stage.pool(stage.means(played.account))
     reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
     assert await refused_with(version.invoke(stage.invocation())) == reason
     await played.finish(environment, request_id)
@@ -139,7 +139,7 @@ async def test_what_others_have_reserved_is_not_to_be_had(play, refused_with):
 async def test_the_limit_is_the_accounts_not_the_pools(play, stage, answer):
     played = play(limit=1)
     await played.cold()
-    other = stage.pool(account=played.account, name="other")
+    other = stage.pool(stage.means(played.account), name="other")
     with pytest.raises(ApiError):
         await other.invoke(stage.invocation("r-other"))
 
@@ -348,18 +348,33 @@ async def test_a_start_whose_caller_has_gone_serves_the_next(play):
     await played.stage.host.settled()
 
 
-async def test_what_was_promised_to_a_caller_that_has_gone_serves_the_next(play, answer):
+async def test_what_began_when_its_caller_was_about_to_go_runs_to_its_end(play, answer):
+    played = play()
+    environment, _, request_id = await played.cold()
+    answer(environment, request_id=request_id)
+    waiting, second_id = await played.arrive()
+    environment.next_event()
+    waiting.cancel()  # In the same moment.
+    await played.stage.settle()
+    assert environment._run.invocation.request_id == second_id
+    assert played.account.running == 1
+    await played.finish(environment, second_id)
+    assert played.account.running == 0
+    task, next_id = await played.arrive()
+    await task
+    assert environment._run.invocation.request_id == next_id
+
+
+async def test_what_is_free_in_the_moment_in_which_a_caller_goes_is_not_used_for_it(play, answer):
     played = play()
     environment, _, request_id = await played.cold()
     answer(environment, request_id=request_id)
     waiting, _ = await played.arrive()
-    environment.next_event()
-    waiting.cancel()  # In the same moment.
+    waiting.cancel()
+    environment.next_event()  # In the same moment.
     await played.stage.settle()
     assert environment.state is State.IDLE
-    task, next_id = await played.arrive()
-    await task
-    assert environment._run.invocation.request_id == next_id
+    assert played.account.running == 0
 
 
 async def test_what_ends_between_its_start_and_its_first_event_is_replaced(play):

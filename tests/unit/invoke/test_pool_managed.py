@@ -26,6 +26,16 @@ async def test_a_second_event_takes_the_second_place(play, answer):
     assert played.account.running == 0
 
 
+async def test_only_its_first_event_was_a_cold_start(play):
+    played = play(**TWO)
+    environment, _, _ = await played.cold()
+    environment.next_event()
+    await (await played.arrive())[0]
+    census = played.pool.census()
+    assert (census.invocations, census.cold) == (2, 1)
+    assert [one.uses for one in census.environments] == [2]
+
+
 async def test_places_that_were_there_before_the_first_event_are_leased_too(play):
     played = play(**TWO)
     task, _ = await played.arrive()
@@ -54,10 +64,42 @@ async def test_one_that_rests_with_two_places_takes_two_events(play, answer):
 async def test_without_a_place_another_environment_starts(play):
     played = play(**TWO)
     environment, _, _ = await played.cold()
+    await played.pass_s(0.05)  # Its second worker could have come.
     task, request_id = await played.arrive()
     assert len(played.stage.sandboxes) == 2
     other = await played.come_up()
     await task
+    assert request_id in other._tasks
+    assert other is not environment
+
+
+async def test_who_comes_while_one_starts_takes_its_other_place(play):
+    played = play(max_concurrency=3)
+    tasks = [(await played.arrive())[0] for _ in range(4)]
+    assert len(played.stage.sandboxes) == 2
+    for sandbox in played.stage.sandboxes:
+        sandbox.owner.entered("listener")
+    for environment in (sandbox.owner for sandbox in played.stage.sandboxes):
+        environment.next_event()
+        await played.stage.settle()
+    assert [task.done() for task in tasks] == [True, True, False, False]
+    for _ in range(2):  # Its other workers are there a moment later.
+        played.stage.sandboxes[0].owner.next_event()
+    await asyncio.gather(*tasks)
+    await played.pass_s(0.05)
+    assert len(played.stage.sandboxes) == 2
+
+
+async def test_one_that_takes_fewer_events_than_were_hoped_for_is_not_waited_for(play):
+    played = play(max_concurrency=3)
+    first, _ = await played.arrive()
+    second, request_id = await played.arrive()
+    environment = await played.come_up()
+    await first
+    await played.pass_s(0.05)
+    assert len(played.stage.sandboxes) == 2
+    other = await played.come_up()
+    await second
     assert request_id in other._tasks
     assert other is not environment
 
@@ -67,6 +109,7 @@ async def test_a_place_whose_worker_has_gone_is_passed_over(play):
     environment, _, _ = await played.cold()
     environment.next_event().cancel()
     task, request_id = await played.arrive()
+    await played.pass_s(0.05)
     other = await played.come_up()
     await task
     assert request_id in other._tasks
@@ -77,7 +120,7 @@ async def test_the_same_id_twice_at_a_time_takes_another_environment(play, stage
     environment, _, request_id = await played.cold()
     environment.next_event()
     again = asyncio.ensure_future(played.pool.invoke(stage.invocation(request_id)))
-    await stage.settle()
+    await played.pass_s(0.05)
     other = await played.come_up()
     assert (await again).invocation.request_id == request_id
     assert list(other._tasks) == list(environment._tasks) == [request_id]
@@ -128,6 +171,7 @@ async def test_a_retired_pool_ends_what_rests_now_and_the_others_with_their_last
 ):
     played = play(**TWO)
     resting, _, resting_id = await played.cold()
+    await played.pass_s(0.05)
     busy, run, busy_id = await played.cold()
     busy.next_event()
     answer(resting, request_id=resting_id)  # Its worker does not come back.

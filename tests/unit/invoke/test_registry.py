@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lambdad.invoke.pool import Account
+from lambdad.invoke.account import Account
 from lambdad.invoke.registry import Registry
 from lambdad.invoke.runtime_state import Call
 from lambdad.model.errors import ApiError, PlatformFault
@@ -30,6 +30,12 @@ class OneFunction:
 
     async def reserved_concurrency(self):
         return {}
+
+    async def aliases(self):
+        return []
+
+    async def provisioned_concurrency(self):
+        return []
 
     async def replace_function(self, new, *, expected_revision):
         if self.kept.revision_id != expected_revision:
@@ -120,6 +126,40 @@ async def test_what_only_a_deleted_function_had_goes_with_the_last_of_it(stage):
     await stage.host.settled()
     assert stage.forgotten == [store.kept.tree]
     assert stage.logs.removed == ["/aws/lambda/fn"]
+
+
+async def test_a_snapshot_that_was_made_for_who_still_waited_goes_with_the_last_of_them(
+    stage, monkeypatch
+):
+    store, registry = await started(stage)
+    store.delete_function = lambda _: asyncio.sleep(0, True)
+    waiting = asyncio.ensure_future(registry.invoke("fn", stage.invocation()))
+    await stage.settle()
+    await registry.delete("fn")
+    forgotten = []
+    monkeypatch.setattr(stage.host.templates, "forget", forgotten.append)
+    stage.sandboxes[0].owner.not_entered("cannot mount")
+    await stage.ended()
+    with pytest.raises(PlatformFault):
+        await waiting
+    assert forgotten == [store.kept]
+
+
+async def test_a_snapshot_that_comes_after_its_version_was_deleted_is_not_kept(stage, monkeypatch):
+    stage.zygotes.may_start.clear()
+    function = stage.function(state=State.ACTIVE, update_status=UpdateStatus.SUCCESSFUL)
+    store = OneFunction(function)
+    store.delete_function = lambda _: asyncio.sleep(0, True)
+    registry = Registry(store, stage.host, Account(10), 60.0)
+    await registry.start()
+    await stage.settle()
+    await registry.delete("fn")
+    forgotten = []
+    monkeypatch.setattr(stage.host.templates, "forget", forgotten.append)
+    stage.zygotes.may_start.set()
+    await stage.host.settled()
+    assert forgotten == [function]
+    assert registry.pool("fn", "$LATEST") is None
 
 
 async def test_what_is_still_recorded_is_kept(stage):

@@ -3,7 +3,7 @@
 import pytest
 
 from lambdad_sandbox.features import Feature, HostFeatures
-from lambdad_sandbox.spec import BlankSpec, RootSpec, SandboxSpec
+from lambdad_sandbox.spec import BlankSpec, GuestSpec, RootSpec, SandboxSpec
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def root_spec():
         interpreter="/usr/local",
         executable="/var/lang/bin/python3.12",
         preload="bootstrap",
+        packages=(),
         guest="/srv/guest",
         machinery="/srv/machinery",
         code="/srv/code",
@@ -49,7 +50,10 @@ def blank_spec():
 
 
 @pytest.fixture
+def guest_spec():
+    return GuestSpec(root=True, uid=1_879_048_192, gid=990)
+
+
+@pytest.fixture
 def sandbox_spec():
-    return SandboxSpec(
-        root=True, uid=1_879_048_192, gid=990, code="tree", tmp_mb=512, disk=False, layers=""
-    )
+    return SandboxSpec(root=True, code="tree", tmp_mb=512, disk=False, layers="")

@@ -5,6 +5,7 @@ import pytest
 
 from lambdad_sandbox import disk
 from lambdad_sandbox.disk import CannotMakeDisk, format_options, image_blocks, supported
+from lambdad_sandbox.image import pieces
 
 MIB = 1024 * 1024
 
@@ -44,14 +45,14 @@ def test_only_the_blocks_that_are_not_zero_are_kept(image):
     os.pwrite(image, b"x", 0)
     os.pwrite(image, bytes(8_192), 65_536)
     os.pwrite(image, b"y" * 4_096, MIB - 4_096)
-    assert list(disk._pieces(image)) == [
+    assert list(pieces(image)) == [
         (0, b"x" + bytes(4_095)),
         (MIB - 4_096, b"y" * 4_096),
     ]
 
 
 def test_an_empty_file_has_no_pieces(image):
-    assert list(disk._pieces(image)) == []
+    assert list(pieces(image)) == []
 
 
 @pytest.mark.parametrize("program", ["mke2fs", "tune2fs"])

@@ -25,24 +25,38 @@ from lambdad_sandbox.messages import (
     SignalProcess,
     SocketOpened,
     Spawned,
+    SpawnFailed,
     StartProcess,
 )
 
 pytestmark = pytest.mark.root
 
 PATIENCE_S = 30
-# A zygote in short: it clones, and it waits for what it has cloned.
+# A zygote in short: it clones, and it waits for what it has cloned. What it has loaded as the
+# client tells what it finds.
 CLONES = f"""
-import os, signal, socket, sys
+import os, signal, socket, sys, types
 sys.path[:0] = {[str(Path(lambdad_sandbox.__file__).parents[1]), *sys.path]!r}
-from lambdad_sandbox import syscalls
+from lambdad_sandbox import steps, syscalls
 from lambdad_sandbox.init import Init
-control = int(sys.argv[1])
+
+def tell():
+    ours = [name for name in sys.modules if name.startswith("lambdad_sandbox")]
+    found = os.environ["WHO"], os.getcwd(), len(os.environ), os.getpgrp() == os.getpid(), ours
+    print(*found, *os.listdir("/proc/self/fd"), flush=True)
+    if os.environ["WHO"] == "waits":
+        signal.pause()
+
+client = sys.modules["client"] = types.ModuleType("client")
+client.__file__, client.rehearse, client.main = "client.py", lambda: None, tell
+control, parked = int(sys.argv[1]), sys.argv[2] == "parked"
+confine = eval(sys.argv[3])
 pid = syscalls.clone3(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNET, signal.SIGCHLD)
 if pid == 0:
     assert os.getpid() == 1
     try:
-        Init(socket.socket(fileno=control), "client").run(None)
+        os.environ.clear()
+        Init(socket.socket(fileno=control), "client", confine).run(None, parked=parked)
     finally:
         os._exit(1)
 os.close(control)
@@ -72,25 +86,44 @@ class Told:
         return (message, *descriptors)
 
 
-@pytest.fixture
-def init():
-    """One that stands, with nobody in it."""
+@contextlib.contextmanager
+def cloned(kind, confine="()"):
+    """The daemon's end of the channel of one that is nobody's yet."""
     ours, theirs = channel.pair()
     with ours, theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-c", CLONES, str(theirs.fileno())], pass_fds=[theirs.fileno()]
-        )
+        command = [sys.executable, "-c", CLONES, str(theirs.fileno()), kind, confine]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
-        told = Told(ours)
         try:
-            message, pidfd = told.hear()
-            assert message == Spawned()
-            os.close(pidfd)
-            told.tell(Become((), ()))
-            yield told
+            yield Told(ours)
         finally:
             ours.close()  # Init ends with the channel, and its namespace with it.
             assert process.wait(PATIENCE_S) == 0
+
+
+@contextlib.contextmanager
+def standing_by(kind):
+    with cloned(kind) as told:
+        message, *pidfds = told.hear()
+        assert message == Spawned(("init", "runtime") if kind == "parked" else ("init",))
+        for pidfd in pidfds:
+            os.close(pidfd)
+        told.tell(Become((), ()))
+        yield told
+
+
+@pytest.fixture(params=["bare", "parked"])
+def init(request):
+    """One that stands, with nobody in it, or with a runtime that stands by."""
+    with standing_by(request.param) as told:
+        yield told
+
+
+@pytest.fixture
+def parked():
+    """One in which a runtime stands by."""
+    with standing_by("parked") as told:
+        yield told
 
 
 @pytest.fixture
@@ -295,6 +328,84 @@ import fcntl, socket, struct
 with socket.socket() as any_one:  # netdevice(7): SIOCSIFFLAGS, IFF_UP
     fcntl.ioctl(any_one, 0x8914, struct.pack("16sH", b"lo", 1))
 """
+
+
+@pytest.mark.parametrize("kind", ["bare", "parked"])
+def test_a_runtime_finds_its_own_world_and_nothing_of_inits(kind, pipe):
+    with standing_by(kind) as init:
+        given = (("stdout", pipe[1]), ("log", pipe[1]))
+        init.start("runtime", descriptors=given, environ={"WHO": "me"})
+        assert init.hear() == (Entered(),)
+        assert init.hear() == (ProcessExited("runtime", 0),)
+        who, directory, *world = read_to_the_end(pipe).decode().split()
+    assert (who, directory) == ("me", "/")
+    # One variable, a group of its own, none of our modules; number 3 is the folder being listed.
+    assert world[:3] == ["1", "True", "[]"]
+    assert sorted(world[3:]) == sorted(["0", "1", "2", "3", str(LOG_FD)])
+
+
+def test_what_stands_by_is_seen_from_outside_to_be_confined_before_it_has_an_order():
+    with cloned("parked", "(steps.NoNewPrivileges(), steps.DropCapabilities())") as told:
+        message, init, runtime = told.hear()
+        assert message == Spawned(("init", "runtime"))
+        assert (status_of(init)["CapEff"], status_of(init)["NoNewPrivs"]) != (NOTHING, "1")
+        assert (status_of(runtime)["CapEff"], status_of(runtime)["NoNewPrivs"]) == (NOTHING, "1")
+        for pidfd in (init, runtime):
+            os.close(pidfd)
+
+
+NOTHING = "0000000000000000"
+
+
+def status_of(pidfd):
+    """What proc(5) says of a process."""
+    pid = fields_of(f"/proc/self/fdinfo/{pidfd}")["Pid"]
+    return fields_of(f"/proc/{pid}/status")
+
+
+def fields_of(path):
+    lines = (line.partition(":") for line in Path(path).read_text(encoding="utf-8").splitlines())
+    return {name: value.strip() for name, _, value in lines}
+
+
+def test_what_cannot_be_confined_ahead_is_told_with_its_step():
+    with cloned("parked", "(steps.PivotRoot('/none'),)") as told:
+        assert told.hear() == (SpawnFailed("make /none the root", 2),)
+
+
+def test_the_second_runtime_is_forked_when_it_is_asked_for(parked, pipe):
+    parked.start("runtime", descriptors=(("stdout", pipe[1]),), environ={"WHO": "waits"})
+    assert parked.hear() == (Entered(),)
+    assert read_some(pipe).startswith(b"waits")
+    parked.tell(KillAll())
+    assert parked.hear() == (ProcessExited("runtime", signal.SIGKILL),)
+    assert parked.hear() == (Emptied(),)
+    parked.start("runtime", descriptors=(("stdout", pipe[1]),), environ={"WHO": "second"})
+    assert parked.hear() == (ProcessExited("runtime", 0),)
+    assert read_to_the_end(pipe).startswith(b"second ")
+
+
+def test_one_that_was_killed_while_it_stood_by_is_replaced_and_not_reported(parked, pipe):
+    """An extension that fails ends everybody, also who has not begun."""
+    parked.shell("extension:x", "exit 1")
+    assert [parked.hear()[0] for _ in range(3)] == [
+        Entered(),
+        ProcessStarted("extension:x", 0),
+        ProcessExited("extension:x", 1 << 8),
+    ]
+    parked.tell(KillAll())
+    assert parked.hear() == (Emptied(),)
+    parked.start("runtime", descriptors=(("stdout", pipe[1]),), environ={"WHO": "me"})
+    assert parked.hear() == (ProcessExited("runtime", 0),)
+    assert read_to_the_end(pipe).startswith(b"me ")
+
+
+def test_a_signal_reaches_a_runtime_that_stood_by(parked, pipe):
+    parked.start("runtime", descriptors=(("stdout", pipe[1]),), environ={"WHO": "waits"})
+    assert parked.hear() == (Entered(),)
+    assert read_some(pipe).startswith(b"waits")
+    parked.tell(SignalProcess("runtime", signal.SIGTERM))
+    assert parked.hear() == (ProcessExited("runtime", signal.SIGTERM),)
 
 
 def test_an_order_that_is_none_ends_it(init):

@@ -20,6 +20,11 @@ KINDS = {
     "Emptied",
     "OpenSocket",
     "SocketOpened",
+    "KeepTemplate",
+    "ForkInto",
+    "Forked",
+    "Suspend",
+    "Suspended",
 }
 SAMPLES = {
     "str": "ü",

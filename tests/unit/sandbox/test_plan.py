@@ -7,6 +7,8 @@ from lambdad_sandbox import plan, steps
 from lambdad_sandbox.errors import CannotIsolate
 
 HERE = Path(__file__).parent
+BECOMES = (steps.Identity, steps.NewUserNamespace)
+BRINGS = (steps.Attach, steps.Bind, steps.Tmpfs)
 
 
 def described(planned):
@@ -17,16 +19,29 @@ def kinds(planned):
     return [type(step) for step in planned]
 
 
-@pytest.fixture(params=["v1", "v2"])
-def environment(request, features, blank_spec, sandbox_spec):
-    """All that is done to a clone of a zygote, on a host of each cgroup version."""
-    found = features(request.param)
-    return (*plan.make_blank(blank_spec, found), *plan.make(sandbox_spec))
+@pytest.fixture
+def whole(blank_spec, guest_spec, sandbox_spec):
+    """Makes the list of all that is done to a clone of a zygote."""
+
+    def made(found):
+        root = {"root": found.root}
+        guest, own = replace(guest_spec, **root), replace(sandbox_spec, **root)
+        blank = plan.make_blank(blank_spec, guest, found)
+        return (*blank, *plan.make_own(own), *plan.confine(guest))
+
+    return made
 
 
-def test_the_plan_of_an_environment_is_this(features, blank_spec, sandbox_spec):
+@pytest.fixture(params=[("v1", True), ("v2", True), ("none", False)])
+def environment(request, features, whole):
+    """The same, on a host of each cgroup version, and a user's."""
+    version, root = request.param
+    return whole(features(version, root=root))
+
+
+def test_the_plan_of_an_environment_is_this(features, whole):
     """128 MB buy the same plan as any other size: memory is the cgroup's to limit."""
-    planned = (*plan.make_blank(blank_spec, features("v1")), *plan.make(sandbox_spec))
+    planned = whole(features("v1"))
     assert described(planned) == (HERE / "golden_environment.txt").read_text(encoding="utf-8")
 
 
@@ -46,32 +61,43 @@ def test_seccomp_comes_last(environment):
 @pytest.mark.parametrize(
     ("earlier", "later"),
     [
-        (steps.NewCgroupNamespace, steps.Tmpfs),
+        (steps.NewCgroupNamespace, steps.Proc),
         (steps.LoopbackUp, steps.Listen),
-        (steps.Proc, steps.Identity),
-        (steps.Attach, steps.Identity),
-        (steps.Rlimits, steps.Identity),
-        (steps.CloseDescriptors, steps.Identity),
         (steps.Listen, steps.CloseDescriptors),
-        (steps.Identity, steps.DropCapabilities),
-        (steps.Identity, steps.DieWithParent),
-        (steps.DropCapabilities, steps.NoNewPrivileges),
-        (steps.NewKeyring, steps.Seccomp),
-        (steps.NoNewPrivileges, steps.Seccomp),
+        (steps.Proc, BECOMES),
+        (steps.Rlimits, BECOMES),
+        (steps.CloseDescriptors, BECOMES),
+        (BECOMES, steps.NewKeyring),
+        (BECOMES, steps.DieWithParent),
+        (BECOMES, steps.DropCapabilities),
+        (BRINGS, steps.DropCapabilities),
+        (steps.NoNewPrivileges, steps.DropCapabilities),
+        (steps.DropCapabilities, steps.Seccomp),
     ],
 )
 def test_one_comes_before_the_other(environment, earlier, later):
-    found = kinds(environment)
-    last_of_earlier = len(found) - 1 - found[::-1].index(earlier)
-    assert last_of_earlier < found.index(later)
+    found = [position for position, step in enumerate(environment) if isinstance(step, earlier)]
+    then = [position for position, step in enumerate(environment) if isinstance(step, later)]
+    assert max(found) < min(then)
 
 
-def test_on_v1_the_cgroup_is_joined_first(features, blank_spec):
-    assert kinds(plan.make_blank(blank_spec, features("v1")))[0] is steps.JoinCgroups
+def test_what_runs_ahead_of_its_function_has_as_few_rights_as_init(
+    features, blank_spec, guest_spec
+):
+    """It is forked from a blank one, and takes the same last steps."""
+    blank = kinds(plan.make_blank(blank_spec, guest_spec, features()))
+    assert blank[-4:] == [
+        steps.Identity, steps.NewKeyring, steps.DieWithParent, steps.NoNewPrivileges
+    ]  # fmt: skip
+    assert kinds(plan.confine(guest_spec)) == [steps.DropCapabilities, steps.Seccomp]
 
 
-def test_on_v2_nobody_joins_what_it_was_born_in(features, blank_spec):
-    assert steps.JoinCgroups not in kinds(plan.make_blank(blank_spec, features("v2")))
+def test_on_v1_the_cgroup_is_joined_first(features, blank_spec, guest_spec):
+    assert kinds(plan.make_blank(blank_spec, guest_spec, features("v1")))[0] is steps.JoinCgroups
+
+
+def test_on_v2_nobody_joins_what_it_was_born_in(features, blank_spec, guest_spec):
+    assert steps.JoinCgroups not in kinds(plan.make_blank(blank_spec, guest_spec, features("v2")))
 
 
 def test_a_root_is_executed_in_last_and_sealed_before(features, root_spec):
@@ -100,26 +126,30 @@ def test_what_is_executed_needs_no_interpreter(features, root_spec):
     assert not any(target.endswith("/var/lang") for target in targets)
 
 
-def test_of_proc_only_what_is_there_is_masked(features, blank_spec):
-    [proc] = [step for step in plan.make_blank(blank_spec, features()) if type(step) is steps.Proc]
+def test_of_proc_only_what_is_there_is_masked(features, blank_spec, guest_spec):
+    [proc] = [
+        step
+        for step in plan.make_blank(blank_spec, guest_spec, features())
+        if type(step) is steps.Proc
+    ]
     assert (proc.read_only, proc.masked) == (("sys",), ("kcore", "keys"))
 
 
 def test_layers_are_attached_when_they_come_along(sandbox_spec):
     layered = replace(sandbox_spec, layers="layers")
-    attached = [step.target for step in plan.make(layered) if type(step) is steps.Attach]
+    attached = [step.target for step in plan.make_own(layered) if type(step) is steps.Attach]
     assert attached == ["/var/task", "/opt"]
 
 
 @pytest.mark.parametrize("tmp_mb", [512, 10_240])
 def test_tmp_has_the_size_that_was_asked_for(sandbox_spec, tmp_mb):
-    planned = plan.make(replace(sandbox_spec, tmp_mb=tmp_mb))
+    planned = plan.make_own(replace(sandbox_spec, tmp_mb=tmp_mb))
     [tmp] = [step for step in planned if type(step) is steps.Tmpfs]
     assert (tmp.target, tmp.mode, tmp.size_kb) == ("/tmp", "1777", tmp_mb * 1024)
 
 
 def test_a_disk_is_attached_when_it_comes_along(sandbox_spec):
-    planned = plan.make(replace(sandbox_spec, disk=True))
+    planned = plan.make_own(replace(sandbox_spec, disk=True))
     attached = [step.target for step in planned if type(step) is steps.Attach]
     assert attached == ["/tmp", "/var/task"]
     assert steps.Tmpfs not in kinds(planned)
@@ -135,14 +165,16 @@ def test_names_are_asked_of_whom_the_network_says(features, root_spec):
 # --- networks -----------------------------------------------------------------------------
 
 
-def test_a_network_is_joined_before_it_is_listened_in(features, blank_spec):
-    found = kinds(plan.make_blank(replace(blank_spec, network="joined"), features()))
+def test_a_network_is_joined_before_it_is_listened_in(features, blank_spec, guest_spec):
+    found = kinds(plan.make_blank(replace(blank_spec, network="joined"), guest_spec, features()))
     assert found.index(steps.JoinNetwork) < found.index(steps.Listen)
     assert steps.LoopbackUp not in found
 
 
-def test_in_the_hosts_network_nothing_is_changed_and_nothing_listens(features, blank_spec):
-    planned = plan.make_blank(replace(blank_spec, network="host"), features())
+def test_in_the_hosts_network_nothing_is_changed_and_nothing_listens(
+    features, blank_spec, guest_spec
+):
+    planned = plan.make_blank(replace(blank_spec, network="host"), guest_spec, features())
     assert not {steps.JoinNetwork, steps.LoopbackUp, steps.Listen} & set(kinds(planned))
     [closing] = [step for step in planned if type(step) is steps.CloseDescriptors]
     assert closing.keep == ("control",)
@@ -159,15 +191,15 @@ def test_a_user_makes_its_root_in_a_user_namespace(features, root_spec):
     assert devices == ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
 
 
-def test_a_guest_of_a_user_is_in_a_second_user_namespace_without_rights(sandbox_spec):
-    planned = kinds(plan.make(replace(sandbox_spec, root=False)))
+def test_a_guest_of_a_user_is_in_a_second_user_namespace_without_rights(features, whole):
+    planned = kinds(whole(features(root=False)))
     assert steps.Identity not in planned
     order = (steps.NewUserNamespace, steps.DropBoundingSet, steps.DropCapabilities, steps.Seccomp)
     assert sorted(order, key=planned.index) == list(order)
 
 
 def test_a_guest_of_a_user_sees_its_own_code_and_nobody_elses(sandbox_spec):
-    planned = plan.make(replace(sandbox_spec, root=False))
+    planned = plan.make_own(replace(sandbox_spec, root=False))
     bind = next(step for step in planned if type(step) is steps.Bind)
     gone = next(step for step in planned if type(step) is steps.Unmount)
     assert (bind.source, bind.target) == ("/run/code/tree", "/var/task")
@@ -176,7 +208,7 @@ def test_a_guest_of_a_user_sees_its_own_code_and_nobody_elses(sandbox_spec):
 
 
 def test_a_guest_of_a_user_sees_its_own_layers_and_nobody_elses(sandbox_spec):
-    planned = plan.make(replace(sandbox_spec, root=False, layers="layers"))
+    planned = plan.make_own(replace(sandbox_spec, root=False, layers="layers"))
     binds = [(step.source, step.target) for step in planned if type(step) is steps.Bind]
     assert binds == [("/run/code/tree", "/var/task"), ("/run/code/layers", "/opt")]
     assert kinds(planned).index(steps.Unmount) == kinds(planned).index(steps.Bind) + 2
@@ -184,25 +216,26 @@ def test_a_guest_of_a_user_sees_its_own_layers_and_nobody_elses(sandbox_spec):
 
 @pytest.mark.parametrize("root", [True, False])
 def test_without_layers_nothing_is_mounted_on_opt(sandbox_spec, root):
-    planned = plan.make(replace(sandbox_spec, root=root))
+    planned = plan.make_own(replace(sandbox_spec, root=root))
     assert "/opt" not in [getattr(step, "target", "") for step in planned]
 
 
 @pytest.mark.parametrize(
-    ("version", "root", "limited"),
-    [("v2", True, True), ("v1", True, True), ("v2", False, False), ("none", False, True)],
+    ("host", "limited"),
+    [(("v2", True), True), (("v1", True), True), (("v2", False), False), (("none", False), True)],
 )
 def test_processes_are_limited_by_user_where_no_neighbour_pays_for_it(
-    features, blank_spec, version, root, limited
+    features, blank_spec, guest_spec, host, limited
 ):
-    planned = plan.make_blank(blank_spec, features(version, root=root))
+    version, root = host
+    planned = plan.make_blank(blank_spec, guest_spec, features(version, root=root))
     [rlimits] = [step for step in planned if type(step) is steps.Rlimits]
     assert ("NPROC", 1_024, 1_024) in rlimits.limits if limited else True
     assert any(name == "NPROC" for name, *_ in rlimits.limits) == limited
 
 
-def test_the_proc_of_a_user_takes_the_place_of_the_hosts(features, blank_spec):
-    planned = plan.make_blank(blank_spec, features(root=False))
+def test_the_proc_of_a_user_takes_the_place_of_the_hosts(features, blank_spec, guest_spec):
+    planned = plan.make_blank(blank_spec, guest_spec, features(root=False))
     [proc] = [step for step in planned if type(step) is steps.Proc]
     assert proc.instead
 
@@ -211,10 +244,12 @@ def test_the_proc_of_a_user_takes_the_place_of_the_hosts(features, blank_spec):
 
 
 @pytest.mark.parametrize("missing", ["root with CAP_SYS_ADMIN", "seccomp", "mount_setattr(2)"])
-def test_what_cannot_be_isolated_is_refused_with_the_cure(features, blank_spec, root_spec, missing):
+def test_what_cannot_be_isolated_is_refused_with_the_cure(
+    features, blank_spec, guest_spec, root_spec, missing
+):
     lacking = features(missing=[missing])
     for make in (
-        lambda: plan.make_blank(blank_spec, lacking),
+        lambda: plan.make_blank(blank_spec, guest_spec, lacking),
         lambda: plan.make_root(root_spec, lacking),
     ):
         with pytest.raises(CannotIsolate) as caught:
@@ -223,11 +258,13 @@ def test_what_cannot_be_isolated_is_refused_with_the_cure(features, blank_spec, 
         assert str(caught.value) == f"cannot isolate: no {missing} (get {missing})"
 
 
-@pytest.mark.parametrize(
-    "values",
-    [(0, 990, 512), (-1, 990, 512), (1000, 0, 512), (1000, 990, 0), (1000, 990, -5)],
-)
-def test_a_spec_that_makes_no_sense_does_not_exist(sandbox_spec, values):
-    uid, gid, tmp_mb = values
-    with pytest.raises(ValueError, match="cannot"):
-        replace(sandbox_spec, uid=uid, gid=gid, tmp_mb=tmp_mb)
+@pytest.mark.parametrize(("uid", "gid"), [(0, 990), (-1, 990), (1000, 0)])
+def test_a_guest_that_would_be_root_does_not_exist(guest_spec, uid, gid):
+    with pytest.raises(ValueError, match="cannot run a guest as"):
+        replace(guest_spec, uid=uid, gid=gid)
+
+
+@pytest.mark.parametrize("tmp_mb", [0, -5])
+def test_a_tmp_without_room_does_not_exist(sandbox_spec, tmp_mb):
+    with pytest.raises(ValueError, match="cannot make a /tmp of"):
+        replace(sandbox_spec, tmp_mb=tmp_mb)

@@ -50,10 +50,11 @@ def test_every_step_has_a_meaning_of_its_own(kind):
     assert "apply" in vars(kind)
 
 
-def test_a_whole_plan_arrives_in_order(features, blank_spec, sandbox_spec, root_spec):
+def test_a_whole_plan_arrives_in_order(features, blank_spec, guest_spec, sandbox_spec, root_spec):
     for planned in (
-        plan.make_blank(blank_spec, features("v1")),
-        plan.make(sandbox_spec),
+        plan.make_blank(blank_spec, guest_spec, features("v1")),
+        plan.make_own(sandbox_spec),
+        plan.confine(guest_spec),
         plan.make_root(root_spec, features()),
     ):
         assert tuple(steps.unpack(steps.pack(planned))) == planned

@@ -86,6 +86,10 @@ def test_clone_into_a_new_namespace_is_refused_whatever_else_is_asked(ask, flag)
     assert ask("clone", flag | 0xFFFFFFFF00000000) == "EPERM"
 
 
+def test_a_child_of_ones_parent_is_refused(ask):
+    assert ask("clone", 0x8000 | 17) == "EPERM"
+
+
 def test_threads_and_forks_by_clone_are_allowed_and_clone3_falls_back(ask):
     assert ask("clone", CLONE_THREAD_FLAGS) == "ALLOW"
     assert ask("clone", 0x1200011) == "ALLOW"

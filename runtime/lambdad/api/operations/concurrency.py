@@ -29,15 +29,9 @@ class ConcurrencyOperations:
     async def PutFunctionConcurrency(self, params: Params, _: Call) -> Result:
         name = self._name(params, LATEST)
         count: int = params["ReservedConcurrentExecutions"]
-        left = self._registry.unreserved_without(name) - count
-        if count and left < limits.unreserved_concurrency_min:
-            raise ApiError(
-                "InvalidParameterValueException",
-                "Specified ReservedConcurrentExecutions for function decreases account's "
-                "UnreservedConcurrentExecution below its minimum value of "
-                f"[{limits.unreserved_concurrency_min}].",
-            )
-        await self._registry.reserve(name, count)
+        async with self._registry.changing:
+            self._check(name, count)
+            await self._registry.reserve(name, count)
         return {"ReservedConcurrentExecutions": count}
 
     async def GetFunctionConcurrency(self, params: Params, _: Call) -> Result:
@@ -47,6 +41,28 @@ class ConcurrencyOperations:
     async def DeleteFunctionConcurrency(self, params: Params, _: Call) -> Result:
         await self._registry.reserve(self._name(params), None)
         return {}
+
+    def _check(self, name: str, count: int) -> None:
+        """See that the account has so many to give, and what is provisioned stays within.
+
+        Raises:
+            ApiError: it has not, or does not.
+        """
+        left = self._registry.unreserved_without(name) - count
+        if count and left < limits.unreserved_concurrency_min:
+            raise ApiError(
+                "InvalidParameterValueException",
+                "Specified ReservedConcurrentExecutions for function decreases account's "
+                "UnreservedConcurrentExecution below its minimum value of "
+                f"[{limits.unreserved_concurrency_min}].",
+            )
+        provisioned = self._registry.provisioning.total(name)
+        if count < provisioned:
+            raise ApiError(
+                "InvalidParameterValueException",
+                f" ReservedConcurrentExecutions  {count} should not be lower than function's "
+                f"total provisioned concurrency [{provisioned}].",
+            )
 
     def _name(self, params: Params, qualifier_when_missing: str | None = None) -> str:
         """The name of a function that there is.

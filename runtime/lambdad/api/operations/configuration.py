@@ -15,7 +15,7 @@ from lambdad.invoke.environ import RESERVED
 from lambdad.model import arn, limits
 from lambdad.model.clock import last_modified
 from lambdad.model.errors import ApiError, invalid_parameter
-from lambdad.model.function import Function, State, UpdateStatus
+from lambdad.model.function import LATEST, Function, State, UpdateStatus
 
 _NOT_OFFERED = (
     "VpcConfig", "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "ImageConfig",
@@ -60,6 +60,7 @@ def changes(params: Mapping[str, Any], before: Function | None = None) -> dict[s
         fields["tracing_mode"] = params["TracingConfig"].get("Mode", "PassThrough")
     if "SnapStart" in params:
         fields["snap_start"] = params["SnapStart"].get("ApplyOn", "None")
+    _check_snap_start(fields, before)
     fields |= _capacity(params.get("CapacityProviderConfig") or {}, fields, before)
     fields |= _logging(params.get("LoggingConfig") or {}, before)
     if fields.get("capacity_provider") or (before is not None and before.capacity_provider):
@@ -82,6 +83,18 @@ def _check_range(path: str, value: int | None, maximum: int) -> None:
             f"1 validation error detected: Value '{value}' at '{path}' failed to satisfy "
             f"constraint: Member must have value less than or equal to {maximum}",
         )
+
+
+def _check_snap_start(fields: Mapping[str, Any], before: Function | None) -> None:
+    """Refuse it to a runtime that has none: either of them may be what changes.
+
+    Raises:
+        ApiError: InvalidParameterValueException.
+    """
+    apply_on = fields.get("snap_start", "None" if before is None else before.snap_start)
+    runtime = fields.get("runtime", "" if before is None else before.runtime)
+    if apply_on != "None" and not runtimes.has_snap_start(runtime):
+        raise invalid_parameter(f"{runtime} is not supported for SnapStart enabled functions.")
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -185,7 +198,10 @@ def render(
         "PackageType": "Zip",
         "Architectures": [function.architecture],
         "EphemeralStorage": {"Size": function.tmp_mb},
-        "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": "Off"},
+        "SnapStart": {
+            "ApplyOn": function.snap_start,
+            "OptimizationStatus": "On" if _is_optimized(function) else "Off",
+        },
         "RuntimeVersionConfig": {
             "RuntimeVersionArn": runtimes.runtime_version_arn(region, function.runtime)
         },
@@ -200,6 +216,16 @@ def render(
     if function.capacity_provider is not None:
         shown["CapacityProviderConfig"] = _render_capacity(function)
     return shown
+
+
+def _is_optimized(function: Function) -> bool:
+    """Whether its environments come of a snapshot: versions only, and a reason says why not."""
+    return (
+        function.snap_start == "PublishedVersions"
+        and function.version != LATEST
+        and function.state is State.ACTIVE
+        and function.reason is None
+    )
 
 
 def _render_capacity(function: Function) -> dict[str, Any]:
@@ -219,6 +245,8 @@ def render_state(function: Function) -> dict[str, Any]:
         shown |= {"StateReason": "The function is being created.", "StateReasonCode": "Creating"}
     elif function.state is State.FAILED:
         shown |= {"StateReason": function.reason, "StateReasonCode": "InternalError"}
+    elif function.reason and function.update_status is UpdateStatus.SUCCESSFUL:
+        shown["StateReason"] = function.reason  # It runs, and not quite as was asked for.
     if function.update_status is not None and function.state is not State.PENDING:
         shown["LastUpdateStatus"] = str(function.update_status)
         if function.update_status is UpdateStatus.IN_PROGRESS:

@@ -165,7 +165,8 @@ class FunctionOperations:
         if qualifier is None:
             await self._registry.delete(name)
         else:
-            await self._delete_version(name, qualifier)
+            async with self._registry.changing:
+                await self._delete_version(name, qualifier)
         return {"StatusCode": 204}
 
     # --- parts ------------------------------------------------------------------------
@@ -180,6 +181,11 @@ class FunctionOperations:
             raise self._recorded.not_found(name)
         if not qualifier.isdecimal():
             raise invalid_parameter("Deletion of aliases is not currently supported.")
+        aliases = ", ".join(alias.name for alias in self._registry.aliases.by(name, qualifier))
+        if aliases:
+            raise conflict(
+                f"Unable to delete version because the following aliases reference it: [{aliases}]"
+            )
         if not await self._registry.delete_version(name, qualifier):
             raise self._recorded.not_found(name, qualifier)
 

@@ -49,21 +49,21 @@ class InvokeOperations:
         self._region, self._account = region, account
 
     async def Invoke(self, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
-        function, invocation = self._read(params, call, streams=False)
+        function, qualifier, invocation = self._read(params, call, streams=False)
         match params.get("InvocationType", "RequestResponse"):
             case "DryRun":
                 return {"StatusCode": 204}
             case "Event":
                 if len(invocation.payload) > limits.async_payload_bytes_max:
                     raise payload_too_large(len(invocation.payload), "Event")
-                await self._events.accept(function.name, function.version, invocation)
+                await self._events.accept(function.name, qualifier, invocation)
                 return {"StatusCode": 202}
         return await self._run(function, invocation)
 
     async def InvokeWithResponseStream(
         self, params: Mapping[str, Any], call: Call
     ) -> dict[str, Any]:
-        function, invocation = self._read(params, call, streams=True)
+        function, _qualifier, invocation = self._read(params, call, streams=True)
         if params.get("InvocationType") == "DryRun":
             return {"StatusCode": 204}
         try:
@@ -78,8 +78,8 @@ class InvokeOperations:
 
     def _read(
         self, params: Mapping[str, Any], call: Call, *, streams: bool
-    ) -> tuple[Function, Invocation]:
-        """What is to run, and with what.
+    ) -> tuple[Function, str, Invocation]:
+        """What is to run, by which qualifier, and with what.
 
         Raises:
             ApiError: there is no such function, or the payload is none.
@@ -90,14 +90,14 @@ class InvokeOperations:
         payload = params.get("Payload") or b"{}"
         check_payload(payload)
         context = _client_context(params.get("ClientContext"))
-        function = self._registry.find(name, qualifier or LATEST)
+        function = self._registry.drawn(name, qualifier)
         if function is None:
             asked = function_arn(self._region, self._account, name, qualifier or LATEST)
             raise not_found(f"Function not found: {asked}")
         active = function.tracing_mode == "Active"
         trace = trace_header(call.trace, self._clock.now(), active=active)
         call.headers["X-Amzn-Trace-Id"] = trace
-        return function, Invocation(
+        invocation = Invocation(
             request_id=call.request_id,
             payload=payload,
             function_arn=function_arn(self._region, self._account, name, qualifier),
@@ -109,6 +109,7 @@ class InvokeOperations:
             traced="Sampled=1" in trace.split(";"),
             tail=params.get("LogType") == "Tail",
         )
+        return function, qualifier or LATEST, invocation
 
     async def _run(self, function: Function, invocation: Invocation) -> dict[str, Any]:
         answer: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": function.version}

@@ -11,10 +11,15 @@ from lambdad.model.arn import function_arn
 from lambdad.model.errors import ApiError, conflict, not_found
 from lambdad.model.function import LATEST, Function, State, UpdateStatus
 
-_WRONG_REVISION = (
-    "The Revision Id provided does not match the latest Revision Id. Call the "
-    "GetFunction/GetAlias API to retrieve the latest Revision Id"
-)
+
+def wrong_revision() -> ApiError:
+    """Functions and aliases share the words."""
+    return ApiError(
+        "PreconditionFailedException",
+        "The Revision Id provided does not match the latest Revision Id. Call the "
+        "GetFunction/GetAlias API to retrieve the latest Revision Id",
+        Type="User",
+    )
 
 
 class Recorded:
@@ -33,13 +38,13 @@ class Recorded:
         return names.read(params["FunctionName"], params.get("Qualifier"), region=self._region)
 
     def find(self, params: Mapping[str, Any]) -> tuple[Function, str | None]:
-        """The version of a function that a request names, and the qualifier that it gives.
+        """The version of a function that a request means, and the qualifier that it gives.
 
         Raises:
             ApiError: there is none.
         """
         name, qualifier = self.named(params)
-        function = self._registry.find(name, qualifier or LATEST)
+        function = self._registry.qualified(name, qualifier)
         if function is None:
             raise self.not_found(name, qualifier)
         return function, qualifier
@@ -55,13 +60,16 @@ class Recorded:
             raise self.not_found(function.name, qualifier)
         revision = params.get("RevisionId")
         if revision is not None and revision != function.revision_id:
-            raise ApiError("PreconditionFailedException", _WRONG_REVISION, Type="User")
+            raise wrong_revision()
         if function.state is State.PENDING or function.update_status is UpdateStatus.IN_PROGRESS:
-            raise conflict(
-                "The operation cannot be performed at this time. "
-                f"An update is in progress for resource: {self.arn(function.name)}"
-            )
+            raise self.in_progress(function.name)
         return function
+
+    def in_progress(self, name: str, qualifier: str | None = None) -> ApiError:
+        return conflict(
+            "The operation cannot be performed at this time. "
+            f"An update is in progress for resource: {self.arn(name, qualifier)}"
+        )
 
     def not_found(self, name: str, qualifier: str | None = None) -> ApiError:
         return not_found(f"Function not found: {self.arn(name, qualifier)}")

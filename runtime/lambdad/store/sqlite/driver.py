@@ -7,6 +7,7 @@ Readers see what is committed and never wait for the writer: that is the write-a
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lambdad.model.alias import Alias
 from lambdad.model.errors import PlatformFault
 from lambdad.model.event import Event
 from lambdad.model.function import Function
 from lambdad.model.layer import LayerVersion
+from lambdad.model.provisioned import ProvisionedConcurrency
 from lambdad.store.protocol import AlreadyExists
 from lambdad.store.sqlite import database, rows, statements
 from lambdad.store.sqlite.writer import Value, Writer
@@ -89,6 +92,29 @@ class SqliteStore:
 
     async def delete_version(self, name: str, version: str) -> bool:
         return bool(await self._write("delete_version", {"name": name, "version": int(version)}))
+
+    async def create_alias(self, alias: Alias) -> bool:
+        return bool(await self._write("create_alias", rows.alias_row(alias)))
+
+    async def aliases(self) -> list[Alias]:
+        return await self._read("aliases", rows.alias)
+
+    async def replace_alias(self, new: Alias, *, expected_revision: str) -> bool:
+        parameters = {**rows.alias_row(new), "expected_revision": expected_revision}
+        return bool(await self._write("replace_alias", parameters))
+
+    async def delete_alias(self, function: str, name: str) -> bool:
+        return bool(await self._write("delete_alias", {"function": function, "name": name}))
+
+    async def provision_concurrency(self, wanted: ProvisionedConcurrency) -> bool:
+        return bool(await self._write("provision_concurrency", dataclasses.asdict(wanted)))
+
+    async def provisioned_concurrency(self) -> list[ProvisionedConcurrency]:
+        return await self._read("provisioned_concurrency", rows.provisioned)
+
+    async def release_concurrency(self, function: str, qualifier: str) -> bool:
+        values: rows.Row = {"function": function, "qualifier": qualifier}
+        return bool(await self._write("release_concurrency", values))
 
     async def create_layer_version(self, layer: LayerVersion) -> None:
         if not await self._write("create_layer_version", rows.layer_row(layer)):

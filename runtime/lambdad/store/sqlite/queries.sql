@@ -54,6 +54,36 @@ UPDATE functions SET reserved_concurrency = :count WHERE name = :name;
 -- reserved_concurrency --
 SELECT name, reserved_concurrency FROM functions WHERE reserved_concurrency IS NOT NULL;
 
+-- create_alias --
+INSERT INTO aliases (function, name, revision_id, record)
+SELECT :function, :name, :revision_id, :record
+WHERE EXISTS (SELECT 1 FROM functions WHERE name = :function)
+ON CONFLICT (function, name) DO NOTHING;
+
+-- aliases --
+SELECT function, name, revision_id, record FROM aliases ORDER BY function, name;
+
+-- replace_alias --
+UPDATE aliases SET revision_id = :revision_id, record = :record
+WHERE function = :function AND name = :name AND revision_id = :expected_revision;
+
+-- delete_alias --
+DELETE FROM aliases WHERE function = :function AND name = :name;
+
+-- provision_concurrency --
+INSERT INTO provisioned_concurrency (function, qualifier, count, last_modified)
+SELECT :function, :qualifier, :count, :last_modified
+WHERE EXISTS (SELECT 1 FROM functions WHERE name = :function)
+ON CONFLICT (function, qualifier)
+DO UPDATE SET count = excluded.count, last_modified = excluded.last_modified;
+
+-- provisioned_concurrency --
+SELECT function, qualifier, count, last_modified FROM provisioned_concurrency
+ORDER BY function, qualifier;
+
+-- release_concurrency --
+DELETE FROM provisioned_concurrency WHERE function = :function AND qualifier = :qualifier;
+
 -- add_event --
 INSERT INTO events (request_id, function, due, attempts, payload, record)
 VALUES (:request_id, :function, :due, :attempts, :payload, :record)

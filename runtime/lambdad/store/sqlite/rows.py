@@ -1,4 +1,4 @@
-"""Functions, layer versions and events as rows: columns for what is looked for, else JSON."""
+"""Functions, aliases, layers and events as rows: columns for what is looked for, else JSON."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lambdad.model.alias import Alias
 from lambdad.model.event import Event
 from lambdad.model.function import Function, State, UpdateStatus
 from lambdad.model.layer import LayerRef, LayerVersion
+from lambdad.model.provisioned import ProvisionedConcurrency
 from lambdad.store.sqlite.writer import Value
 
 Row = dict[str, Value]
 
 _FUNCTION_COLUMNS = ("name", "revision_id", "state")
 _VERSION_COLUMNS = ("name", "version")
+_ALIAS_COLUMNS = ("function", "name", "revision_id")
 _EVENT_COLUMNS = ("request_id", "function", "due", "attempts", "payload")
 
 
@@ -61,6 +64,27 @@ def _function(stored: Mapping[str, Any], columns: tuple[str, ...]) -> Function:
     return Function(**values)
 
 
+def alias_row(alias: Alias) -> Row:
+    """The row of an alias, by column."""
+    return _row(alias, _ALIAS_COLUMNS)
+
+
+def alias(stored: Mapping[str, Any]) -> Alias:
+    """The alias of a row.
+
+    Raises:
+        ValueError, TypeError, KeyError: the record is not one that ``alias_row`` makes.
+    """
+    values = json.loads(stored["record"])
+    values["weights"] = MappingProxyType(values["weights"])
+    return Alias(**values, **{name: stored[name] for name in _ALIAS_COLUMNS})
+
+
+def provisioned(stored: Mapping[str, Any]) -> ProvisionedConcurrency:
+    """The provisioned concurrency of a row, which has a column for each of its values."""
+    return ProvisionedConcurrency(**dict(stored))
+
+
 def layer_row(layer: LayerVersion) -> Row:
     """The row of a layer version, by column."""
     return _row(layer, _VERSION_COLUMNS)
@@ -94,7 +118,7 @@ def event(stored: Mapping[str, Any]) -> Event:
     return Event(**json.loads(stored["record"]), **{name: stored[name] for name in _EVENT_COLUMNS})
 
 
-def _row(noun: Function | LayerVersion | Event, columns: tuple[str, ...]) -> Row:
+def _row(noun: Function | Alias | LayerVersion | Event, columns: tuple[str, ...]) -> Row:
     values = {field.name: getattr(noun, field.name) for field in dataclasses.fields(noun)}
     row: Row = {name: values.pop(name) for name in columns}
     return row | {"record": json.dumps(values, default=_plain, separators=(",", ":"))}
