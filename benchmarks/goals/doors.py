@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from benchmarks.goals import packages
-from benchmarks.goals.findings import Round, median, ms
+from benchmarks.goals.findings import Round, median, medians, ms
 from benchmarks.goals.interleaving import Case
 from benchmarks.goals.stage import PAUSE_S, staged
 
@@ -44,6 +44,16 @@ async def doors() -> AsyncIterator[list[Case]]:
 
         await stage.invoke(target)
         yield [dry_run, warm, inside]
+
+
+def beyond(rounds: Sequence[Round], to_handler: str) -> tuple[float, ...]:
+    """What a restore takes beside HTTP, in each round.
+
+    HTTP's part is what a warm invoke takes to its handler, and one more request of the runtime:
+    the one by which it asks to be restored.
+    """
+    parts = (medians(rounds, name) for name in (to_handler, _WARM_TO_HANDLER, _EXCHANGE))
+    return tuple(whole - warm - exchange for whole, warm, exchange in zip(*parts, strict=True))
 
 
 def steps(rounds: Sequence[Round]) -> dict[str, str]:

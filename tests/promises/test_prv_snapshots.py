@@ -27,7 +27,6 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, cty
 for call in (libc.munmap, libc.mprotect, libc.madvise):
     call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int][: 2 + (call != libc.munmap)]
 PAGE = 4096
-SPIN, PUSH, FAR_RETURN = bytes.fromhex("ebfe"), bytes.fromhex("68"), bytes.fromhex("48cb")
 PAUSE = bytes.fromhex("b8220000000f05ebf7")
 HAVE_ONE_MORE_AND_EXIT = bytes.fromhex(
     "bf1101000031f631d24d31d24d31c0b8380000000f0585c07409b83c00000031ff0f05"
@@ -54,12 +53,6 @@ def cloned(flags, does):
     stack = libc.mmap(None, 16 * PAGE, 3, 0x22, -1, 0) + 15 * PAGE
     begin = b"\\xbf" + struct.pack("<I", flags) + b"\\x48\\xbe" + struct.pack("<Q", stack)
     return run(begin + bytes.fromhex("31d24d31d24d31c0b8380000000f0585c07401c3") + does)
-
-def ask():
-    host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
-    end = socket.create_connection((host, int(port)))
-    end.sendall(b"GET /2018-06-01/runtime/restore/next HTTP/1.1\\r\\nHost: any\\r\\n\\r\\n")
-    return end
 
 def attack():
 {attack}
@@ -132,15 +125,6 @@ ATTACKS = {
     "have fewer descriptors": (
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))",
         "it has changed its resource limits",
-    ),
-    "run 32-bit code": (
-        """
-        ask()
-        low = libc.mmap(None, PAGE, 7, 0x62, -1, 0)
-        ctypes.memmove(low, SPIN, 2)
-        run(PUSH + struct.pack("<I", 0x23) + PUSH + struct.pack("<I", low) + FAR_RETURN)
-        """,
-        "it runs 32-bit code",
     ),
     "have many mappings": (
         """

@@ -12,7 +12,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from lambdad.invoke import environ, event_parts, platform_events
-from lambdad.invoke.environment import ALIVE
+from lambdad.invoke.environment import ALIVE, SANDBOX_S_MAX
 from lambdad.invoke.event_parts import InitType, Outcome, Phase
 from lambdad.invoke.guests import RUNTIME
 from lambdad.invoke.holder import Holder
@@ -43,13 +43,16 @@ class SnapStarted(OnDemand):
     # --- a clone of a template ---------------------------------------------------------
 
     async def _request_sandbox(self) -> None:
+        self._cancel_timer()  # The init of a template that is still to be made has its own.
         try:
             template = await self._host.template_of(self.function)
         except FunctionError as error:
-            self._give_up_init(error)
+            if self.state is State.STARTING:
+                self._give_up_init(error)
             return
         if self.state is not State.STARTING:  # It was retired while that was awaited.
             return
+        self._set_timer(SANDBOX_S_MAX, self.retire, "no sandbox came in time")
         if template is None:
             await super()._request_sandbox()
             return

@@ -138,5 +138,31 @@ async def test_a_start_weighs_what_it_took_of_a_processor(cpu_s, start_s, weight
     await asyncio.sleep(0)
 
 
+async def test_beside_starts_that_sleep_the_next_counts_less_but_never_nothing():
+    weights = [admission.weight_beside(1.0, asleep) for asleep in (0, 1, 3, 100)]
+    assert weights == [1.0, 0.5, 0.25, admission.weight_min]
+
+
+async def test_who_sleeps_does_so_until_its_start_is_over(stage, starter):
+    one = starter(1, busy=0.0)
+    one.ask()
+    [start] = one.starts
+    assert not one.admission.sleeps(start)
+    stage.clock.advance(admission.look_s)
+    assert one.admission.sleeps(start)
+    one.end()
+    assert not one.admission.sleeps(start)
+
+
+async def test_where_it_is_crowded_nobody_starts_until_something_has_gone(stage):
+    crowd = {"it"}
+    one = Starter(Admission(2, lambda: bool(crowd)), stage.clock, 1)
+    one.ask()
+    assert not one.starts
+    crowd.clear()
+    one.admission.look_again()
+    assert len(one.starts) == 1
+
+
 async def test_there_is_a_processor():
     assert admission.processors() >= 1

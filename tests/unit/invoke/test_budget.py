@@ -66,6 +66,26 @@ async def test_what_starts_counts_as_expected_until_it_is_known_better(stage, ne
     assert (budget.charged_bytes, budget.bytes_of(one)) == (0, 0)
 
 
+@pytest.mark.parametrize("environments_max", [2, 100])
+async def test_it_is_crowded_where_what_ends_and_what_stands_are_too_much(
+    new_budget, environments_max
+):
+    """Too much memory, or too many."""
+    budget = new_budget(100 if environments_max > 2 else 1_000, environments_max=environments_max)
+    ending, one, other = Figure(40), Figure(50), Figure(50)
+    budget.charge(ending, 40 * MIB)
+    budget.charge(one, 50 * MIB)
+    budget.ends(ending)
+    assert budget.charged_bytes == 50 * MIB
+    assert budget.bytes_of(ending) == 40 * MIB
+    assert not budget.is_crowded()
+    budget.charge(other, 50 * MIB)
+    assert budget.is_crowded()
+    budget.release(ending)
+    assert not budget.is_crowded()
+    assert budget.bytes_of(ending) == 0
+
+
 async def test_who_has_gone_is_not_charged_again(stage, new_budget):
     budget, one = new_budget(), Figure(8)
     budget.charge(one, MIB)

@@ -134,6 +134,31 @@ async def test_one_that_is_retired_while_its_template_is_made_borrows_nothing(st
     assert (lent.clones, stage.sandboxes) == (0, [])
 
 
+async def test_a_template_whose_init_takes_long_is_waited_for(stage, lent):
+    made = asyncio.get_running_loop().create_future()
+    stage.host.template_of = lambda _: made
+    await stage.starting(version="1", snap_start="PublishedVersions")
+    stage.clock.advance(120)
+    made.set_result(lent)
+    await stage.settle()
+    assert lent.clones == 1
+    stage.clock.advance(30)
+    with pytest.raises(PlatformFault, match="no sandbox came in time"):
+        await stage.start
+
+
+async def test_an_init_that_fails_when_nobody_waits_any_more_is_nobodys_matter(stage):
+    made = asyncio.get_running_loop().create_future()
+    stage.host.template_of = lambda _: made
+    environment = await stage.starting(version="1", snap_start="PublishedVersions")
+    environment.retire()
+    made.set_exception(FAILED)
+    with pytest.raises(PlatformFault):
+        await stage.start
+    await stage.ended()
+    assert stage.errors == []
+
+
 async def test_an_init_that_failed_is_heard_by_who_wanted_a_clone(stage):
     async def fails(_):
         raise FAILED
