@@ -180,7 +180,7 @@ async def _parts(
         payload, found, own_interpreter(), resolv_conf=resolv_conf, first_uid=first_uid
     )
     stack.push_async_callback(zygotes.stop)
-    disks, no_disk = await stack.enter_async_context(ground.disks(state, settings.spares))
+    disks, no_disk = await stack.enter_async_context(ground.disks(state, max(1, settings.spares)))
     parts = Parts(
         keeper=keeper,
         zygotes=zygotes,

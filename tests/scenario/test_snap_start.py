@@ -209,7 +209,9 @@ CLUMSY = """
 def test_after_a_failure_in_a_restored_environment_the_next_event_is_served(
     daemon, publish_here, how, error_type
 ):
-    name = publish_here(CLUMSY, Timeout=2, MemorySize=256)
+    # To fill memory takes a second and more where its pages are cold.
+    timeout_s = 2 if how == "wait" else 60
+    name = publish_here(CLUMSY, Timeout=timeout_s, MemorySize=256)
     failed = daemon.invoke(name, how)
     assert failed.error == "Unhandled"
     assert error_type in failed.log or failed.payload["errorType"] == error_type
@@ -259,6 +261,7 @@ def test_what_cannot_be_cloned_runs_its_own_init_and_the_version_says_so(daemon,
     assert answer.error is None
     assert daemon.log_of(name).count("INIT_START") >= 2
     assert reason in daemon.said()
+    assert f"LAMBDA_WARNING: {said['StateReason']}" in daemon.log_of(name)
 
 
 # --- what clones share, and what they do not ---

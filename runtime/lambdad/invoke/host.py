@@ -273,15 +273,14 @@ class Host:
         assert self._parts.disks is not None
         return await self._parts.disks.copy(template.disk, from_uid=template.uid, to_uid=uid)
 
-    async def template_of(self, function: Function) -> Template | None:
-        """What the environments of a version with SnapStart are clones of; None for no clones.
+    async def template_of(self, function: Function) -> Template | str:
+        """What the environments of a version with SnapStart are clones of, or why they are none.
 
         Raises:
             FunctionError: its init failed.
             PlatformFault: no environment could be had for that.
         """
-        found = self.templates.ready(function) or await self.templates.of(function)
-        return None if isinstance(found, str) else found
+        return self.templates.ready(function) or await self.templates.of(function)
 
     async def snapshot(self, function: Function) -> str | None:
         """Have a version with SnapStart ready to be restored; why no clones are made, if so.
@@ -290,9 +289,7 @@ class Host:
             FunctionError, PlatformFault: as ``template_of``.
         """
         found = await self.templates.of(function) if function.restores else None
-        if not isinstance(found, str):
-            return None
-        return f"The snapshot cannot be cloned: {found}. Each environment runs init itself."
+        return platform_words.no_clones(found) if isinstance(found, str) else None
 
     def forget_snapshot(self, function: Function) -> None:
         """The version is no more."""

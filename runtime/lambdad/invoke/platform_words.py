@@ -74,3 +74,8 @@ def exit_text(status: int) -> str:
 def extension_exit_text(status: int) -> str:
     """How an extension ended."""
     return "exit code 0" if status == 0 else exit_words(status)
+
+
+def no_clones(reason: str) -> str:
+    """Why environments of a version with SnapStart begin with an init of their own; ours."""
+    return f"The snapshot cannot be cloned: {reason}. Each environment runs init itself."

@@ -17,8 +17,10 @@ from lambdad.invoke.event_parts import InitType, Outcome, Phase
 from lambdad.invoke.guests import RUNTIME
 from lambdad.invoke.holder import Holder
 from lambdad.invoke.host import Host
+from lambdad.invoke.journal import Source
 from lambdad.invoke.lifecycle import Event, State
 from lambdad.invoke.on_demand import OnDemand
+from lambdad.invoke.platform_words import no_clones
 from lambdad.invoke.runtime_state import Call, RuntimeState
 from lambdad.invoke.sandbox import Disk
 from lambdad.invoke.shutdown import ShutdownReason
@@ -53,7 +55,9 @@ class SnapStarted(OnDemand):
         if self.state is not State.STARTING:  # It was retired while that was awaited.
             return
         self._set_timer(SANDBOX_S_MAX, self.retire, "no sandbox came in time")
-        if template is None:
+        if isinstance(template, str):
+            line = f"LAMBDA_WARNING: {no_clones(template)}\n"
+            self._journal.wrote(Source.FUNCTION, line.encode(errors="replace"))
             await super()._request_sandbox()
             return
         template.lend()
