@@ -123,7 +123,7 @@ async def daemon(settings: Settings) -> AsyncIterator[Daemon]:
             budget_bytes=settings.memory_budget,
             ahead=settings.spares,
         )
-        host.templates.budget = registry.budget
+        host.templates.counted_by(registry.budget)
         await registry.start()
         stack.push_async_callback(registry.stop)
         layers = Layers(store, blobs)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
+from lambdad.invoke import keep_alive
+from lambdad.invoke.keep_alive import Candidate
+from lambdad.invoke.lifecycle import State
 from lambdad.invoke.sandbox import Disk, Sandbox
 from lambdad.model.errors import PlatformFault
 from lambdad.model.function import Function
@@ -118,6 +121,10 @@ class Template:
     """What clones are made of: the environment in which init ran, and its keeper.
 
     It stays for as long as there are clones, which are the keeper's children.
+
+    Attributes:
+        uses: how many clones were wanted of it.
+        clock: Greedy-Dual's when the last one was, see ``keep_alive``.
     """
 
     def __init__(
@@ -127,6 +134,7 @@ class Template:
         self.token = original.token
         self.anonymous_bytes = suspended.anonymous_bytes
         self.uid, self.disk = original.uid, disk
+        self.uses, self.clock = 0, 0.0
         self._clones, self._given_up = 0, False
         self._turns: deque[Callable[[], bool]] = deque()
         self._asked_for = 0
@@ -157,6 +165,15 @@ class Template:
     def lend(self) -> None:
         """One more clone is about to be."""
         self._clones += 1
+        self.uses += 1
+
+    def idle_original(self) -> Original | None:
+        """The environment of its init, if there is no clone of it."""
+        return None if self._clones else self._original
+
+    def is_of(self, environment: Environment) -> bool:
+        """Whether its init ran there."""
+        return environment is self._original
 
     def given_back(self) -> None:
         """One is gone."""
@@ -194,6 +211,11 @@ class Templates:
         self._made: dict[Key, asyncio.Task[Template | str]] = {}
         self._stopped = False
 
+    def counted_by(self, budget: Budget) -> None:
+        """Have their memory counted with that of all environments, and give way where it lacks."""
+        self.budget = budget
+        budget.keepers.add(self)
+
     async def of(self, function: Function) -> Template | str:
         """The template of a version, made now if need be; or why it has none.
 
@@ -217,10 +239,20 @@ class Templates:
 
     def ready(self, function: Function) -> Template | str | None:
         """As ``of``, if that is known without waiting."""
-        task = self._made.get(_key(function))
-        if task is None or not task.done() or task.cancelled() or task.exception():
-            return None
-        return task.result()
+        found = _result(self._made.get(_key(function)))
+        if isinstance(found, Template) and self.budget is not None:
+            found.clock = self.budget.clock
+        return found
+
+    def evictable(self) -> Iterator[Candidate[Environment]]:
+        """Those without a clone, for the budget: the next who asks has another made."""
+        for found in map(_result, self._made.values()):
+            original = found.idle_original() if isinstance(found, Template) else None
+            if original is not None and self.budget is not None:
+                assert isinstance(found, Template)
+                held_bytes = self.budget.bytes_of(original)
+                worth = keep_alive.priority(found.clock, found.uses, original.start_s, held_bytes)
+                yield Candidate(worth, held_bytes, original)
 
     def forget(self, function: Function) -> None:
         """The version is no more."""
@@ -296,7 +328,13 @@ class Templates:
         """It never has an event."""
 
     def withdrawn(self, environment: Environment) -> None:
-        """It was never to be had."""
+        """It is of no use any more, or has to go for others."""
+        if self.budget is not None and environment.state is State.SHUTDOWN:
+            self.budget.ends(environment)
+        for key, task in list(self._made.items()):
+            found = _result(task)
+            if isinstance(found, Template) and found.is_of(environment):
+                self._forget(key)
 
     def gone(self, environment: Environment) -> None:
         """Nothing of it is left, nor of its keeper."""
@@ -308,8 +346,14 @@ def _key(function: Function) -> Key:
     return function.name, function.version, function.revision_id
 
 
+def _result(task: asyncio.Task[Template | str] | None) -> Template | str | None:
+    """What it has come to, if that is known."""
+    if task is None or not task.done() or task.cancelled() or task.exception():
+        return None
+    return task.result()
+
+
 def _give_up(task: asyncio.Task[Template | str]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        result = task.result()
-        if isinstance(result, Template):
-            result.give_up()
+    found = _result(task)
+    if isinstance(found, Template):
+        found.give_up()

@@ -6,6 +6,9 @@ import pytest
 import pytest_asyncio
 from unit.invoke.fakes import PlayedKeeper
 
+from lambdad.invoke.budget import Budget
+from lambdad.invoke.lifecycle import State
+from lambdad.invoke.pool_policy import Room
 from lambdad.invoke.templates import Template, TemplateKeeper, Templates
 from lambdad.model.errors import FunctionError, PlatformFault
 from lambdad_sandbox import channel
@@ -21,10 +24,10 @@ class PlayedInit:
     """As Original: an environment of which a test says how its init went."""
 
     token, uid, written_disk = "a token", 70_001, "a disk"
-    refusal = ""
+    refusal, uses, start_s, state = "", 0, 2.0, State.SNAPSHOT
 
-    def __init__(self):
-        self.keeper, self.retired = PlayedKeeper(), 0
+    def __init__(self, holder):
+        self.keeper, self.retired, self.holder = PlayedKeeper(), 0, holder
         loop = asyncio.get_running_loop()
         self.init, self.suspended = loop.create_future(), loop.create_future()
 
@@ -34,30 +37,19 @@ class PlayedInit:
     async def suspend(self):
         return await self.suspended
 
+    def memory_bytes(self):
+        return SHARED
+
     def retire(self):
         self.retired += 1
         if self.keeper.lives:
+            self.state = State.SHUTDOWN
+            self.holder.withdrawn(self)
             self.keeper.die()
 
     def succeed(self, refusal=""):
         self.init.set_result(None)
         self.suspended.set_result(Suspended(refusal, SHARED))
-
-
-class Budget:
-    """What is charged, by whom."""
-
-    def __init__(self):
-        self.charged = {}
-
-    def charge(self, environment, memory_bytes):
-        self.charged[environment] = memory_bytes
-
-    def sample(self, environment):
-        self.charged[environment] = SHARED
-
-    def release(self, environment):
-        del self.charged[environment]
 
 
 class Scene:
@@ -69,7 +61,7 @@ class Scene:
 
     def make(self, function, holder):
         assert holder is self.templates
-        self.inits.append(PlayedInit())
+        self.inits.append(PlayedInit(holder))
         return self.inits[-1]
 
     async def asked(self, function):
@@ -237,12 +229,31 @@ async def test_at_the_end_all_go_and_none_is_made(scene, version):
 
 
 async def test_its_memory_is_counted_until_it_is_gone(scene, version):
-    scene.templates.budget = budget = Budget()
+    scene.templates.counted_by(budget := Budget(10 * SHARED))
     await scene.made(version())
     (init,) = scene.inits
-    assert budget.charged == {init: SHARED}
+    assert budget.charged_bytes == budget.bytes_of(init) == SHARED
+    init.retire()
+    assert budget.charged_bytes == 0
     scene.templates.gone(init)
-    assert budget.charged == {}
+    assert not budget.is_crowded()
+
+
+async def test_those_without_clones_go_for_others_the_cheapest_first(scene, version):
+    scene.templates.counted_by(budget := Budget(2 * SHARED))
+    cheap, dear = [await scene.made(version(number)) for number in "12"]
+    scene.inits[0].start_s = 0.5
+    for template in (cheap, dear):
+        template.lend()
+    assert budget.room(SHARED) is Room.NONE
+    for template in (cheap, dear):
+        template.given_back()
+    assert budget.room(SHARED) is Room.EVICTABLE
+    budget.make_room(SHARED)
+    assert [init.retired > 0 for init in scene.inits] == [True, False]
+    assert scene.templates.ready(version("1")) is None
+    assert scene.templates.ready(version("2")) is dear
+    assert await scene.made(version("1")) is not cheap
 
 
 # --- the keeper, over its channel ---
