@@ -19,7 +19,7 @@ from lambdad_sandbox.messages import LOG_FD
 _DEVICES = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 _OUTPUTS = (1, 2)
 _OPEN_FLAGS = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_DIRECTORY | os.O_CLOEXEC
-_HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ *(.*)")
+_HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) \S+ *(.*)")
 # Of the 1,024 that a guest may have; a few are needed while they are put in their places.
 _DESCRIPTORS_MAX = 1_000
 
@@ -83,7 +83,7 @@ def of(pid: int, init: int, room: Sequence[tuple[int, str]]) -> Likeness:
     if _read(f"/proc/{pid}/timers").strip():
         raise CannotClone("it has set timers, see timer_create(2)")
     with _open(f"/proc/{pid}/smaps") as smaps:
-        anonymous_bytes = memory(smaps, room)
+        anonymous_bytes = memory(smaps, room, device_of_tmp(init))
     umask = of_status(_read(f"/proc/{pid}/status"))
     outputs, sockets, files = descriptors(_open_descriptors(pid))
     directory = os.readlink(f"/proc/{pid}/cwd")
@@ -122,8 +122,19 @@ def of_status(status: str) -> int:
     return int(fields["Umask"], 8)
 
 
-def memory(smaps: Iterable[str], room: Sequence[tuple[int, str]]) -> int:
+def device_of_tmp(init: int) -> str:
+    """The device of a namespace's ``/tmp``, as /proc/PID/smaps names it."""
+    device = os.stat(os.path.join(f"/proc/{init}/root", "tmp")).st_dev
+    return f"{os.major(device):02x}:{os.minor(device):02x}"
+
+
+def memory(smaps: Iterable[str], room: Sequence[tuple[int, str]], tmp: str) -> int:
     """Bytes of anonymous memory, by the lines of /proc/PID/smaps.
+
+    Args:
+        smaps: those lines.
+        room: as ``of`` has it.
+        tmp: as ``device_of_tmp`` has it.
 
     Raises:
         CannotClone: clones would share some that they can write to, or it is of a file of /tmp.
@@ -132,10 +143,10 @@ def memory(smaps: Iterable[str], room: Sequence[tuple[int, str]]) -> int:
     for line in smaps:
         head = _HEAD.fullmatch(line.rstrip("\n"))
         if head is not None:
-            path = head[4]
+            path = head[5]
             if not path:  # The kernel may have made one of several.
                 wanted -= {(at, how) for at, how in wanted if _holds(head, at) and how == head[3]}
-            if path.startswith("/tmp/") or path.endswith(" (deleted)"):
+            if path and (head[4] == tmp or path.endswith(" (deleted)")):
                 raise CannotClone(f"it has mapped {path} into its memory")
             continue
         name, _, value = line.partition(":")

@@ -27,8 +27,8 @@ class Idle:
 
     Attributes:
         environments: those that rest or have a place, the last used last, with Greedy-Dual's
-            clock at that time. One with several places may rest and have none, or have some and
-            not rest.
+            clock at that time; before them those that were never used. One with several places
+            may rest and have none, or have some and not rest.
     """
 
     def __init__(
@@ -45,8 +45,12 @@ class Idle:
         self._review: asyncio.TimerHandle | None = None  # of those that are wanted
 
     def add(self, environment: Environment) -> None:
-        """It was used last."""
+        """It was used last; or never, and then those that were are leased before it."""
+        later = {} if environment.uses else dict(self.environments)
+        for other in later:
+            del self.environments[other]
         self.environments[environment] = self._budget.clock
+        self.environments.update(later)
         if self._expiry is None:
             self._expiry = self._loop.call_later(self._idle_s, self._expire)
 

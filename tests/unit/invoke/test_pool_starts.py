@@ -339,6 +339,23 @@ async def test_a_version_with_a_snapshot_has_one_environment_ahead_of_need(
     await suspend(owners()[1])
 
 
+async def test_one_that_is_warm_is_leased_before_one_that_was_never_used(
+    play, stage, suspend, owners
+):
+    played = play(means=stage.means(ahead=1), **VERSION)
+    await stage.settle()
+    await suspend(owners()[0])
+    task, request_id = await played.arrive()
+    await task
+    used = owners()[0]
+    used.next_event()
+    await played.finish(used, request_id)
+    await stage.pass_s(0.1)
+    await suspend(owners()[1])
+    await (await played.arrive())[0]
+    assert [one.uses for one in owners()] == [2, 0]
+
+
 async def test_it_is_kept_where_others_go_at_once(play, stage, suspend, owners):
     play(means=stage.means(ahead=1, idle_s=0), **VERSION)
     await stage.settle()

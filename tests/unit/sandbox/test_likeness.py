@@ -28,6 +28,7 @@ Anonymous:             0 kB
 VmFlags: rd ex mr mw me sd
 """  # noqa: W291  so the kernel writes it
 
+TMP = "07:0c"
 REGULAR, FOLDER = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 
 
@@ -35,15 +36,16 @@ def lines(text):
     return text.splitlines(keepends=True)
 
 
-def mapped(path, permissions="rw-p", flags="rd wr mr mw me"):
-    return f"7f00aa000000-7f00aa001000 {permissions} 00000000 00:05 77 {path}\nVmFlags: {flags}\n"
+def mapped(path, permissions="rw-p", flags="rd wr mr mw me", device="00:05"):
+    area = f"7f00aa000000-7f00aa001000 {permissions} 00000000 {device} 77 {path}"
+    return f"{area}\nVmFlags: {flags}\n"
 
 
 # --- memory ---
 
 
 def test_anonymous_memory_is_counted_wherever_it_is():
-    assert likeness.memory(lines(PRIVATE), ROOM) == 80 * 1024
+    assert likeness.memory(lines(PRIVATE), ROOM, TMP) == 80 * 1024
 
 
 @pytest.mark.parametrize(
@@ -52,19 +54,23 @@ def test_anonymous_memory_is_counted_wherever_it_is():
         (mapped("/dev/zero (deleted)", "rw-s", "rd wr sh mr mw me"), "/dev/zero"),
         (mapped("/memfd:any (deleted)", "rw-p"), "memfd:any"),
         (mapped("/SYSV00000000 (deleted)", "r--s", "rd sh mr me"), "SYSV00000000"),
-        (mapped("/tmp/data"), "/tmp/data"),
+        (mapped("/tmp/data", device=TMP), "/tmp/data"),
         (mapped("/var/task/data", "r--s", "rd sh mr mw me"), "/var/task/data"),
         (mapped("", "rw-s", "rd wr sh mr mw me"), "no name"),
     ],
 )
 def test_what_clones_would_share_or_not_find_is_a_reason(mapping, reason):
     with pytest.raises(CannotClone, match=reason):
-        likeness.memory(lines(PRIVATE + mapping), ROOM)
+        likeness.memory(lines(PRIVATE + mapping), ROOM, TMP)
+
+
+def test_what_only_looks_like_a_file_of_tmp_is_none():
+    assert likeness.memory(lines(PRIVATE + mapped("/tmp/lib.so")), ROOM, TMP) == 80 * 1024
 
 
 def test_a_file_that_nobody_can_write_to_may_be_mapped_as_a_shared_one():
     cache = mapped("/usr/lib/locale/gconv.cache", "r--s", "rd sh mr me")
-    assert likeness.memory(lines(PRIVATE + cache), ROOM) == 80 * 1024
+    assert likeness.memory(lines(PRIVATE + cache), ROOM, TMP) == 80 * 1024
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ def test_a_file_that_nobody_can_write_to_may_be_mapped_as_a_shared_one():
 def test_room_that_is_not_as_it_was_made_is_a_reason(was, now):
     assert was in PRIVATE
     with pytest.raises(CannotClone, match="not its own"):
-        likeness.memory(lines(PRIVATE.replace(was, now)), ROOM)
+        likeness.memory(lines(PRIVATE.replace(was, now)), ROOM, TMP)
 
 
 def test_no_name_of_a_file_can_look_like_a_mapping():
@@ -88,7 +94,7 @@ def test_no_name_of_a_file_can_look_like_a_mapping():
     name = f"/var/task/x\x0c{CODE:x}-{CODE + 0x1000:x} r-xp 00000000 00:00 0 "
     without = PRIVATE.replace(f"{CODE:x}-{CODE + 0x1000:x} r-xp", "7e0000000000-7e0000001000 r-xp")
     with pytest.raises(CannotClone, match="not its own"):
-        likeness.memory(lines_of_a_file(without + mapped(name, "r--p")), ROOM)
+        likeness.memory(lines_of_a_file(without + mapped(name, "r--p")), ROOM, TMP)
 
 
 def lines_of_a_file(text):
