@@ -20,6 +20,7 @@ from lambdad_sandbox.channel import close_all
 from lambdad_sandbox.messages import LOG_FD, StartProcess
 
 _OURS = ("lambdad_sandbox", "msgpack")
+_AUTHKEY_BYTES = 32  # as multiprocessing has it
 
 _kept: list[object] = []
 
@@ -33,6 +34,8 @@ def prepare(name: str) -> None:
     # write to every page that they stand on, so they are kept.
     _kept.extend(sys.modules.pop(module) for module in own_modules())
     sys.modules["__main__"] = client
+    if "__mp_main__" in sys.modules:  # What multiprocessing calls the same.
+        sys.modules["__mp_main__"] = client
     sys.argv = [client.__file__ or name]
 
 
@@ -72,11 +75,17 @@ def own_modules() -> list[str]:
 
 
 def _after_fork() -> None:
-    """What Python's fork handlers would do that matters to a process with one thread."""
+    """What Python's fork handlers would do that matters to a process with one thread, and more:
+    what a module makes at random when it is imported is not to be the same in all clones.
+    """
     if "random" in sys.modules:
         sys.modules["random"].seed()
     if "threading" in sys.modules:
         sys.modules["threading"].main_thread()._set_native_id()  # noqa: SLF001  there is no public way
+    if "multiprocessing.process" in sys.modules:
+        # It makes its key when it is imported: the zygote's would be known to every function.
+        process = sys.modules["multiprocessing.process"].current_process()
+        process.authkey = os.urandom(_AUTHKEY_BYTES)
 
 
 def _exit_status(client: object) -> int:

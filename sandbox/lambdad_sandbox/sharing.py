@@ -28,6 +28,7 @@ _POOL_BYTES, _FIRST_BLOCK = 4_096, 48
 _FILLING_MAX = 4_096  # blocks of each size
 # What malloc(3) takes from the end of its heap, rather than from a hole or from the kernel.
 _LARGE_BYTES = 100_000
+_HOLES_BYTES_MAX = 16 * 1024 * 1024  # Where a heap grows downwards, all of it lies before its end.
 
 _kept: list[object] = []
 
@@ -64,9 +65,10 @@ def _fill_holes() -> None:
 def _fill_holes_of_malloc() -> None:
     """Take all blocks that lie before the end of the heap, the large ones first."""
     end = syscalls.malloc(_LARGE_BYTES)
+    left = _HOLES_BYTES_MAX
     for size in (*range(65_536, 4_096, -1_024), *range(4_096, 0, -16)):
-        while 0 < syscalls.malloc(size) < end:
-            continue
+        while left > 0 and 0 < syscalls.malloc(size) < end:
+            left -= size
 
 
 def _fillings() -> Iterable[bytes]:
@@ -81,7 +83,6 @@ def _fillings() -> Iterable[bytes]:
 
 def _make_immortal() -> None:
     """Give every object that can be reached the count of those that never go."""
-    immortal = syscalls.reference_count(None)
     found: dict[int, object] = {}
     ours = {id(found)}
     todo = gc.get_objects()
@@ -94,4 +95,4 @@ def _make_immortal() -> None:
             if isinstance(one, CodeType):  # The collector does not look into these.
                 todo += [one.co_consts, one.co_names]
     for one in found.values():
-        syscalls.set_reference_count(one, immortal)
+        syscalls.make_immortal(one)

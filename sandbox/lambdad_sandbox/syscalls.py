@@ -364,14 +364,17 @@ def malloc(size: int) -> int:
     return _libc.malloc(ctypes.c_size_t(size)) or 0
 
 
-def reference_count(one: object) -> int:
-    """The count of an object as it stands in memory: the lower half of its first word.
+# In the first word of an object: the count of its references, and a flag beside it that says the
+# same since CPython 3.14, whose interpreter believes either. Of None both are as they should be.
+_COUNT_BITS, _FLAG_BIT = 0xFFFF_FFFF, 1 << 48
+_IMMORTAL = ctypes.c_uint64.from_address(id(None)).value & (_COUNT_BITS | _FLAG_BIT)
 
-    Source: PEP 683; Include/object.h of CPython 3.12 and later, without ``Py_GIL_DISABLED``.
+
+def make_immortal(one: object) -> None:
+    """Give an object the count of those that never go, whatever refers to it.
+
+    Source: PEP 683; Include/object.h and Include/refcount.h of CPython 3.12 to 3.14, without
+    ``Py_GIL_DISABLED``, on little-endian machines.
     """
-    return ctypes.c_uint32.from_address(id(one)).value
-
-
-def set_reference_count(one: object, count: int) -> None:
-    """Write the same, whatever refers to it."""
-    ctypes.c_uint32.from_address(id(one)).value = count
+    word = ctypes.c_uint64.from_address(id(one))
+    word.value = word.value & ~_COUNT_BITS | _IMMORTAL

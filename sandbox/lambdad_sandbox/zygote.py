@@ -25,6 +25,7 @@ from lambdad_sandbox.init import Init
 from lambdad_sandbox.messages import Entered, KeepTemplate, SpawnFailed, SpawnRequest
 from lambdad_sandbox.rehearsal import rehearse
 from lambdad_sandbox.steps import DropBoundingSet, guest_filter, unpack
+from lambdad_sandbox.steps.files import GUEST_HOME
 
 _REHEARSALS = 20  # CPython 3.11 specialises after 8 or 16 runs, later ones sooner.
 CHANNEL = 3  # The descriptor that the daemon leaves open for us, over both execs.
@@ -88,6 +89,7 @@ def _settle(client: str, packages: list[str]) -> tuple[str, ...]:
 def _load(packages: list[str]) -> tuple[str, ...]:
     """Import what the operator wants and the interpreter has; the top-level modules that brings."""
     before = set(sys.modules)
+    os.environ["HOME"] = GUEST_HOME  # Some remember at once what lies below it.
     for package in packages:
         try:
             importlib.import_module(package)

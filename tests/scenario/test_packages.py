@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 import pytest
 from scenario.package import zipped
 
@@ -73,3 +75,34 @@ def test_one_of_a_layer_comes_first(daemon, deploy, invoke):
         assert invoke(name).payload == [False, "of a layer"]
     finally:
         daemon.client.delete_layer_version(LayerName="boto3", VersionNumber=layer["Version"])
+
+
+def test_one_that_a_source_looks_for_elsewhere_is_found_there(deploy, invoke):
+    elsewhere = f'import sys\nsys.path.insert(0, "/var/task/vendored")\n{dedent(OWN)}'
+    package = {"lambda_function.py": elsewhere, "vendored/boto3.py": "WHOSE = 'vendored'\n"}
+    assert invoke(deploy(package)).payload == [False, "vendored"]
+
+
+STATE = """
+    import multiprocessing, os, sys
+    import boto3, botocore.loaders
+
+    def handler(event, context):
+        models = botocore.loaders.Loader.CUSTOMER_DATA_PATH
+        return {
+            "key": multiprocessing.current_process().authkey.hex(),
+            "main": sys.modules["__mp_main__"] is sys.modules["__main__"],
+            "home": models == os.path.join(os.path.expanduser("~"), ".aws", "models"),
+        }
+"""
+
+
+def test_what_a_package_has_made_at_its_import_is_the_functions_own(deploy, invoke):
+    one, other = (invoke(deploy(STATE)).payload for _ in range(2))
+    assert one.pop("key") != other.pop("key")
+    assert one == other == {"main": True, "home": True}
+
+
+@pytest.mark.parametrize("home", ["/tmp", "/tmp/mine"])
+def test_a_home_of_ones_own_is_what_the_package_knows(deploy, invoke, home):
+    assert invoke(deploy(STATE, Environment={"Variables": {"HOME": home}})).payload["home"]

@@ -51,6 +51,33 @@ _LAYERS = (
     f"/opt/python/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages",
     "/opt/python",
 )
+# Of the standard library, what a process that has imported this ahead may have loaded, and one
+# that is executed has not: there, a function's own module of such a name is found first.
+_NOT_OURS = frozenset(
+    {
+        "annotationlib",
+        "ast",
+        "copy",
+        "ctypes",
+        "dataclasses",
+        "datetime",
+        "dis",
+        "fcntl",
+        "grp",
+        "inspect",
+        "opcode",
+        "platform",
+        "pwd",
+        "resource",
+        "runpy",
+        "signal",
+        "struct",
+        "subprocess",
+        "token",
+        "tokenize",
+        "typing",
+    }
+)
 _REHEARSED_EVENT = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 39\r\n"
     b"Lambda-Runtime-Aws-Request-Id: 00000000-0000-4000-8000-000000000000\r\n"
@@ -133,16 +160,22 @@ def search_path(task_root: str, python_path: list[str], present: list[str]) -> l
 
 
 def extend_search_path(task_root: str, python_path: list[str]) -> None:
-    """Let the function and its layers be found, and honour the .pth files they bring."""
+    """Let the function and its layers be found, what they bring before what was loaded ahead.
+
+    The .pth files that they bring are honoured.
+    """
     sys.path[:] = search_path(task_root, python_path, sys.path)
     for directory in sys.path[:3]:
         try:
-            with os.scandir(directory) as entries:
-                has_path_files = any(entry.name.endswith(".pth") for entry in entries)
+            names = os.listdir(directory)  # noqa: PTH208 - as pathlib below
         except OSError:
             # Most functions have no layers.
             continue
-        if has_path_files:
+        for name in names:
+            module = name.partition(".")[0]
+            if module in _NOT_OURS:
+                sys.modules.pop(module, None)
+        if any(name.endswith(".pth") for name in names):
             site.addsitedir(directory)
 
 

@@ -13,6 +13,9 @@ import asyncio
 from lambdad.model import limits
 from lambdad_sandbox.cgroup import Cgroup
 
+# A little that is left of the credit may last: who sleeps uses none, and is not watched closer.
+_LOOKS_APART_S = 0.05
+
 
 class InitCredit:
     """Lifts and lowers the cap of one environment.
@@ -44,7 +47,8 @@ class InitCredit:
     def working(self) -> None:
         """An event is out."""
         if self._left_s > 0:
-            self._timer = self._loop.call_later(self._left_s, self._spent)
+            look_in_s = max(self._left_s, _LOOKS_APART_S)
+            self._timer = self._loop.call_later(look_in_s, self._spent)
 
     def worked(self, took_s: float) -> None:
         """It is answered, after so many seconds."""

@@ -2,7 +2,8 @@
 
 A zygote that has boto3 loaded serves a function that uses boto3 and would import the very same
 files. One that brings a module of its own under any of the names that were loaded gets the
-plain zygote, as ``sys.modules`` would hide its own. No code of a customer's is ever loaded in
+plain zygote, as ``sys.modules`` would hide its own; and so does one with a variable that is read
+when such a module is imported. No code of a customer's is ever loaded in
 a zygote; it is only looked at, here.
 """
 
@@ -18,15 +19,22 @@ from pathlib import Path
 # So much is read to find out whether a package is used; who hides it better starts slower.
 _SOURCES_MAX, _SOURCE_BYTES_MAX = 500, 1024 * 1024
 
+# Who names one of these in a source may look for modules anywhere below, and in archives.
+_MOVES = ("sys.path", "addsitedir")
+_ARCHIVES = (".egg", ".whl", ".zip")
+# What says where modules are, where the user's files are (which botocore remembers), and what
+# OpenSSL is to do.
+_STEERING = re.compile("HOME|OPENSSL_.*|PYTHONPATH")
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What a function and its layers bring.
 
     Attributes:
-        modules: the top-level names that an import would find there.
+        modules: the top-level names that an import could find there.
         used: those of the packages asked for that are named in a source.
-        steers: whether it has a say in where modules are looked for.
+        steers: whether it has a say in which modules are found, or what they become.
     """
 
     modules: frozenset[str]
@@ -57,13 +65,22 @@ def survey(
         folders += [python, *python.glob("lib/python*/site-packages")]
     # A link leads elsewhere inside, where nobody looks from here.
     own = [folder for folder in folders if folder.resolve() == folder]
-    entries = [name for folder in own for name in _listed(folder)]
-    steers = len(own) < len(folders) or any(name.endswith(".pth") for name in entries)
+    named = _named(own, (*packages, *_MOVES))
+    moves = not named.isdisjoint(_MOVES)
+    entries = frozenset(name for folder in own for name in _listed(folder, deep=moves))
+    decides = (".pth", *_ARCHIVES) if moves else (".pth",)
     return Survey(
         modules=frozenset(name.partition(".")[0] for name in entries),
-        used=_used(own, packages),
-        steers=steers or "PYTHONPATH" in variables,
+        used=named.difference(_MOVES),
+        steers=len(own) < len(folders)
+        or any(name.endswith(decides) for name in entries)
+        or steer(variables),
     )
+
+
+def steer(variables: Iterable[str]) -> bool:
+    """Whether any of these is read when a module is looked for or imported."""
+    return any(_STEERING.fullmatch(name) for name in variables)
 
 
 def is_installed(package: str, prefix: Path, version: str) -> bool:
@@ -76,15 +93,16 @@ def is_installed(package: str, prefix: Path, version: str) -> bool:
     return package.isidentifier() and any((prefix / folder / package).is_dir() for folder in site)
 
 
-def _listed(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in folder.iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _listed(folder: Path, *, deep: bool) -> Iterator[str]:
+    """What lies in a folder, or anywhere below it; nothing if there is no folder."""
+    for _, folders, files in itertools.islice(os.walk(folder), None if deep else 1):
+        yield from folders
+        yield from files
 
 
-def _used(folders: Iterable[Path], packages: Iterable[str]) -> frozenset[str]:
-    wanted = {name: re.compile(rb"\b%s\b" % re.escape(name.encode())) for name in packages}
+def _named(folders: Iterable[Path], words: Iterable[str]) -> frozenset[str]:
+    """Those that stand in a source."""
+    wanted = {word: re.compile(rb"\b%s\b" % re.escape(word.encode())) for word in words}
     return frozenset(
         name
         for source in _sources(folders)

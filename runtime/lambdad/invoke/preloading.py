@@ -70,5 +70,5 @@ class Preloading:
 
 
 def _key(function: Function) -> _Key:
-    steers = "PYTHONPATH" in (function.environment or {})
+    steers = packages.steer(function.environment or {})
     return function.runtime, function.tree, function.layers_tree, steers

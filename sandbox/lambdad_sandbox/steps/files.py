@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from lambdad_sandbox import syscalls
 from lambdad_sandbox.steps.step import Descriptors, Step, write_existing
 
+GUEST_HOME = "/home/sbx_user1051"  # It does not exist; the name is AWS's.
+
 
 @dataclass(frozen=True)
 class Tmpfs(Step):
@@ -177,7 +179,7 @@ class Users(Step):
     def apply(self, at_hand: Descriptors) -> None:
         lines = ["root:x:0:0:root:/root:/sbin/nologin\n"]
         lines += [
-            f"sbx_user1051:x:{uid}:{self.gid}::/home/sbx_user1051:/sbin/nologin\n"
+            f"sbx_user1051:x:{uid}:{self.gid}::{GUEST_HOME}:/sbin/nologin\n"
             for uid in range(self.first_uid, self.first_uid + self.count)
         ]
         WriteFile(self.path, "".join(lines)).apply(at_hand)

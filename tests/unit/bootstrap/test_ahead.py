@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from lambdad_bootstrap import payload
+from lambdad_sandbox.machinery import copy_machinery
 
 REHEARSES = """
 import json, logging, os, sys
@@ -70,3 +71,47 @@ def test_a_connection_made_ahead_is_the_first_clients_and_nobody_elses(run, even
                 assert process.stdout.readline()
         process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+HIDES = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import bootstrap
+import dataclasses, json, resource
+bootstrap.extend_search_path(sys.argv[2], [])
+import dataclasses, json, resource
+print(hasattr(dataclasses, "MINE"), hasattr(json, "MINE"), hasattr(resource, "MINE"))
+"""
+
+
+def test_what_others_have_loaded_hides_nothing_of_the_functions(run, tmp_path):
+    """As it would not, were the client executed; what the client itself has loaded does."""
+    for name in ("dataclasses.py", "json.py"):
+        (tmp_path / name).write_text("MINE = 1\n")
+    said, _ = run(HIDES, str(tmp_path)).communicate(timeout=60)
+    assert said.split() == ["True", "False", "False"]
+
+
+LOADS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+for folder in sys.argv[2:]:
+    sys.path.insert(0, folder)
+    import lambdad_sandbox.zygote
+import bootstrap
+import json
+print(json.dumps([sorted(bootstrap._NOT_OURS), sorted(sys.modules)]))
+"""
+
+
+def test_all_that_the_machinery_alone_has_loaded_is_known(run, tmp_path):
+    machinery = tmp_path / "machinery"
+    copy_machinery(str(machinery))
+    (known, alone), (_, ahead) = (
+        json.loads(run(LOADS, *folders).communicate(timeout=60)[0])
+        for folders in ((), (str(machinery),))
+    )
+    more = {name.partition(".")[0] for name in set(ahead) - set(alone)}
+    # Of packages that both have loaded there may be more; what is private is nobody's name.
+    hidden = {name for name in more.difference(alone) if not name.startswith("_")}
+    assert hidden - set(known) <= {"lambdad_sandbox", "msgpack", "cython_runtime"}

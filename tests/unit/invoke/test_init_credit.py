@@ -68,6 +68,16 @@ async def test_work_is_capped_the_moment_the_credit_is_spent(stage, cgroup):
     assert cgroup.caps == [SMALL]
 
 
+async def test_work_that_sleeps_on_the_last_of_it_is_hardly_looked_at(stage, cgroup):
+    credit = InitCredit(cgroup, SMALL)
+    cgroup.used_s = limits.init_phase_cpu_s - 1e-6
+    credit.init_took(limits.init_phase_cpu_s)
+    credit.working()
+    stage.clock.advance(1.0)
+    assert cgroup.caps == []
+    assert cgroup.asked < 30
+
+
 async def test_the_cap_is_lifted_for_another_init_and_put_on_again(stage, cgroup):
     credit = InitCredit(cgroup, SMALL)
     cgroup.used_s = limits.init_phase_cpu_s

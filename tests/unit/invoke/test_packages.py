@@ -102,9 +102,30 @@ def test_no_more_sources_are_read_than_that(tmp_path, monkeypatch):
     assert looked_at(tmp_path).used == set()
 
 
-@pytest.mark.parametrize("variables", [(), ("PYTHONPATH",)])
-def test_who_sets_a_path_steers(tmp_path, variables):
-    assert looked_at(tmp_path, variables=variables).steers == bool(variables)
+@pytest.mark.parametrize("variables", [(), ("HOMEPAGE",)])
+def test_most_variables_do_not_steer(tmp_path, variables):
+    assert not looked_at(tmp_path, variables=variables).steers
+
+
+@pytest.mark.parametrize("variable", ["PYTHONPATH", "HOME", "OPENSSL_CONF", "OPENSSL_MODULES"])
+def test_a_variable_that_is_read_at_an_import_steers(tmp_path, variable):
+    assert looked_at(tmp_path, variables=("OTHER", variable)).steers
+
+
+@pytest.mark.parametrize("names_it", ["sys.path.insert(0, 'lib')", "site.addsitedir('lib')"])
+def test_modules_anywhere_count_where_a_source_says_where_to_look(tmp_path, names_it):
+    write(tmp_path, {"lib/six/__init__.py": "", "deep/down/queue.py": "", "app.py": "import lib"})
+    assert looked_at(tmp_path).modules == {"app", "lib", "deep"}
+    write(tmp_path, {"app.py": names_it})
+    assert {"app", "six", "queue"} <= looked_at(tmp_path).modules
+
+
+@pytest.mark.parametrize("archive", [".requirements.zip", "lib/x.egg", "x.whl"])
+def test_an_archive_steers_where_a_source_says_where_to_look(tmp_path, archive):
+    write(tmp_path, {archive: "", "app.py": "sys.pathology"})
+    assert not looked_at(tmp_path).steers
+    write(tmp_path, {"app.py": "sys.path"})
+    assert looked_at(tmp_path).steers
 
 
 def test_who_brings_a_path_file_steers(tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from lambdad.code.runtimes import find_python
+from lambdad_sandbox import sharing, syscalls
 from lambdad_sandbox.machinery import copy_machinery
 
 BEGIN = """
@@ -113,3 +114,16 @@ sharing.settle()
 print(json.dumps(copied_pages()))
 """)
     assert works
+
+
+def test_a_heap_that_grows_downwards_is_not_taken_as_one_hole(monkeypatch):
+    """As that of some C libraries, and of glibc where it cannot go on growing upwards."""
+    taken = []
+
+    def malloc(size):
+        taken.append(size)
+        return (1 << 46) - sum(taken)
+
+    monkeypatch.setattr(syscalls, "malloc", malloc)
+    sharing._fill_holes_of_malloc()
+    assert sum(taken) < 32 << 20
