@@ -432,13 +432,17 @@ STUBBORN = """
 """
 
 
-def test_without_its_keeper_a_template_is_made_again(start):
-    program = start()
+@pytest.mark.parametrize("spares", [0, 1])
+def test_without_its_keeper_a_template_is_made_again(start, spares):
+    """Whether there is a clone of it or none."""
+    program = start("--spares", str(spares))
     name = published(program, STUBBORN)
-    assert program.invoke(name, "before").payload == "before"
+    if spares:
+        assert program.invoke(name, "before").payload == "before"
     (keeper,) = keepers(program)
     ends = watch(keeper.children(recursive=True)[:2])  # the twin and the original
     os.kill(keeper.pid, signal.SIGKILL)
     wait_until_ended(ends)
     wait_until_none(lambda: "lost a template" not in program.said())
     assert [program.invoke(name, number).payload for number in range(3)] == [0, 1, 2]
+    program.stop()

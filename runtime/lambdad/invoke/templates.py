@@ -334,7 +334,11 @@ class Templates:
         for key, task in list(self._made.items()):
             found = _result(task)
             if isinstance(found, Template) and found.is_of(environment):
-                self._forget(key)
+                if environment.state is not State.SHUTDOWN:  # Nor was it given up.
+                    _log.warning("lost a template", function=key[0], version=key[1])
+                del self._made[key]
+                # Not now: what is withdrawn is about to do something of its own.
+                asyncio.get_running_loop().call_soon(_give_up, task)
 
     def gone(self, environment: Environment) -> None:
         """Nothing of it is left, nor of its keeper."""
