@@ -18,7 +18,6 @@ import time
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
@@ -29,6 +28,7 @@ from benchmarks import host
 from benchmarks.client import Connection, UnexpectedAnswer, connect, request
 from benchmarks.measures import WARM_MEMORY_MB, Round
 from benchmarks.promises import Promise, kept, medians, ratios
+from benchmarks.report import append
 from benchmarks.servers import Daemon, lambdad
 
 RESULTS = Path("build/bench/containment.jsonl")
@@ -172,16 +172,13 @@ def show(bombs: list[str], rounds: list[Round]) -> None:
 
 def record(bombs: list[str], rounds: list[Round], pressures: list[dict[str, float]]) -> None:
     """Append one JSON line."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    line = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "facts": host.facts(),
-        "pressure": pressures,
-        "medians_ms": {case: medians(rounds, case) for case in rounds[0]},
-        "promises": {str(promise): kept(promise, rounds) for promise in promises(bombs)},
-    }
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    append(
+        RESULTS,
+        facts=host.facts(),
+        pressure=pressures,
+        medians_ms={case: medians(rounds, case) for case in rounds[0]},
+        promises={str(promise): kept(promise, rounds) for promise in promises(bombs)},
+    )
 
 
 def main() -> int:

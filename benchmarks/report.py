@@ -51,17 +51,22 @@ def record(
     facts: dict[str, str], pressures: tuple[Pressure, Pressure], rounds: list[Round]
 ) -> None:
     """Append one JSON line."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    line = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "facts": facts,
-        "pressure": pressures,
-        "units": {case: measures.UNITS[case] for case in rounds[0]},
-        "medians": {case: medians(rounds, case) for case in rounds[0]},
-        "p99": {case: _p99(rounds, case) for case in rounds[0]},
-        "promises": {str(promise): kept(promise, rounds) for promise in PROMISES},
-    }
-    with RESULTS.open("a", encoding="utf-8") as file:
+    append(
+        RESULTS,
+        facts=facts,
+        pressure=pressures,
+        units={case: measures.UNITS[case] for case in rounds[0]},
+        medians={case: medians(rounds, case) for case in rounds[0]},
+        p99={case: _p99(rounds, case) for case in rounds[0]},
+        promises={str(promise): kept(promise, rounds) for promise in PROMISES},
+    )
+
+
+def append(results: Path, **found: object) -> None:
+    """One more JSON line of what was found, and when."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **found}
+    with results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +12,7 @@ from benchmarks.client import UnexpectedAnswer
 from benchmarks.goals import burst, freezing, idle, packages, rate, template, waits, zygote
 from benchmarks.goals.findings import Finding, Unmeasured
 from benchmarks.leaves import Unsettled
-from benchmarks.report import Pressure, show_host
+from benchmarks.report import Pressure, append, show_host
 
 RESULTS = Path("build/bench/goals.jsonl")
 
@@ -114,15 +112,8 @@ def record(
     known: dict[str, str], pressures: tuple[Pressure, Pressure], findings: Sequence[Finding]
 ) -> None:
     """Append one JSON line."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    line = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "facts": known,
-        "pressure": pressures,
-        "findings": [_recorded(finding) for finding in findings],
-    }
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    recorded = [_recorded(finding) for finding in findings]
+    append(RESULTS, facts=known, pressure=pressures, findings=recorded)
 
 
 def _recorded(finding: Finding) -> dict[str, object]:
